@@ -1,0 +1,35 @@
+"""Class-conditioned diffusion on MNIST-like images, in notebooks you can read
+
+Every name below is loaded when it is first asked for, so that `import ccdiff` stays quick.
+"""
+
+__version__ = "0.1.0"
+
+_homes = {
+    "core": ("CcdiffError",),
+    "data": ("ImageSet", "load_images"),
+    "unet": ("ClassConditionedUnet",),
+    "pipeline": ("ClassConditionedPipeline",),
+    "tracking": ("Run", "Histogram", "File"),
+    "watcher": ("TorchWatcher",),
+    "trainer": ("Trainer", "TrainConfig"),
+    "judge": ("LocalJudge",),
+    "gemini": ("GeminiJudge",),
+    "evaluator": ("Evaluator",),
+}
+_home_of = {name: home for home, names in _homes.items() for name in names}
+__all__ = sorted(_home_of)
+
+
+def __getattr__(name):
+    if name not in _home_of:
+        raise AttributeError(f"module 'ccdiff' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"ccdiff.{_home_of[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted(set(globals()) | set(__all__))

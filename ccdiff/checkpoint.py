@@ -68,7 +68,7 @@ def _sha256(path):
     "SHA-256 of a file's bytes, in hex."
     with open(path, "rb") as f: return hashlib.file_digest(f, "sha256").hexdigest()
 
-# %% ../nbs/04_checkpoint.ipynb #84f71cc2
+# %% ../nbs/04_checkpoint.ipynb #1dceb543
 FORMAT = 1 # of the checkpoint folder; raised when an older ccdiff could no longer read it
 
 def _render_manifest(body):
@@ -78,10 +78,12 @@ def _render_manifest(body):
 
 def _seal(folder, step):
     "Force every file below `folder` to the disk, then write the manifest that describes them, and force that and the folders."
+    import ccdiff
     from importlib.metadata import version
     files = {n: {"bytes": (folder / n).stat().st_size, "sha256": _sha256(folder / n)} for n, _ in _walk(folder)}
     for name in files: _fsync(folder / name)
-    body = dict(format=FORMAT, step=step, files=files, versions={n: version(n) for n in ("torch", "diffusers", "safetensors")})
+    versions = {"ccdiff": ccdiff.__version__, **{n: version(n) for n in ("torch", "diffusers", "safetensors")}}
+    body = dict(format=FORMAT, step=step, files=files, versions=versions)
     (folder / _MANIFEST).write_bytes(_render_manifest(body))
     for path in [folder / _MANIFEST, *(p for p in folder.rglob("*") if p.is_dir()), folder]: _fsync(path)
 

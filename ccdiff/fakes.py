@@ -35,10 +35,11 @@ def _value(message):
     if kind == "timestamp": return value.ToDatetime()
     return value
 
-# %% ../nbs/91_fakes.ipynb #56afa54f
+# %% ../nbs/91_fakes.ipynb #1eb12124
 def _apply(
     run: FakeRun, # the run to change
     snapshot,     # an `UpdateRunSnapshot`
+    refuse=(),    # attributes to turn down: `{attribute: code}`
 ) -> list:
     "Take one snapshot in, as the server would; the names of the codes for the points that are refused."
     refused = []
@@ -47,7 +48,8 @@ def _apply(
     for key, message in snapshot.append.items():
         run.received[key, step] += 1
         last = max(run.series.get(key, {}), default=-1.0)
-        if step == last and not preview: refused.append("SERIES_POINT_DUPLICATE")
+        if key in refuse: refused.append(refuse[key])
+        elif step == last and not preview: refused.append("SERIES_POINT_DUPLICATE")
         elif step <= last:
             refused.append("SERIES_PREVIEW_STEP_NOT_AFTER_LAST_COMMITTED_STEP" if preview else "SERIES_STEP_NON_INCREASING")
         else: (run.previews if preview else run.series).setdefault(key, {})[step] = _value(message)
@@ -167,7 +169,7 @@ class _Listener:
 
     def __exit__(self, *exc): self.stop()
 
-# %% ../nbs/91_fakes.ipynb #80fc7383
+# %% ../nbs/91_fakes.ipynb #b3db4a37
 class FakeNeptune(_Endpoints, _Listener):
     "A Neptune server on 127.0.0.1 for tests: `with FakeNeptune() as server:`, then `NEPTUNE_API_TOKEN=server.token`."
 
@@ -194,7 +196,6 @@ class FakeNeptune(_Endpoints, _Listener):
             self.codes[request_id] = codes = []
             if operation.HasField("create"):
                 run.created.append(operation.create)
-                codes += [self.refuse[k] for k in ("create",) if k in self.refuse]
-            for snapshot in operation.update_batch.snapshots:
-                codes += [self.refuse[k] for k in snapshot.append if k in self.refuse] or _apply(run, snapshot)
+                codes += [self.refuse["create"]] if "create" in self.refuse else ["RUN_CONFLICTING"] * (len(run.created) > 1)
+            for snapshot in operation.update_batch.snapshots: codes += _apply(run, snapshot, self.refuse)
             return request_id

@@ -712,14 +712,16 @@ def _system(run_id, path, meta): # the sys/… attributes of one run, named as N
     if "fork_run_id" in meta: found |= {"sys/forking/parent": meta["fork_run_id"], "sys/forking/step": _step_of(meta["fork_step"])}
     return found
 
-# %% ../nbs/05a_record.ipynb #12348b41
-def _last_values(segments, match): # {path: the last value of the history}: metrics, texts, histograms and files
+# %% ../nbs/05a_record.ipynb #6e9bdcaa
+_KINDS = ("metric", "string", "histogram", "file")
+
+def _last_values(segments, match, wanted=_KINDS): # {path: the last value of the history}: metrics, texts, histograms and files
     found = {}
     for age, (run_id, path, ceilings, _) in enumerate(segments):
         with closing(_read_only(path)) as db:
             for table, kinds, column in (("metric", ("metric",), "value"), ("series", ("string", "histogram", "file"), "payload")):
-                names = _names(db, kinds, match)
-                for session, ceiling in ceilings.items():
+                names = _names(db, [k for k in kinds if k in wanted], match)
+                for session, ceiling in ceilings.items() if names else ():
                     sql = f"SELECT attr, MAX(step), {column} FROM {table} WHERE session=? AND step<=? GROUP BY attr" # the row of the largest step
                     for attr, step, value in db.execute(sql, (session, ceiling)):
                         if attr not in names: continue
@@ -728,22 +730,26 @@ def _last_values(segments, match): # {path: the last value of the history}: metr
     return {name: (float("nan") if value is None else value) if kind == "metric" else _unpack_series(kind, value, path, run_id, name, step)
             for name, (step, _, kind, value, path, run_id) in found.items()}
 
-def _attributes(run_id, match, root): # everything one run has: {path: value}, the last one of a series
-    segments = _segments(run_id, root)
-    system = {k: v for k, v in _system(run_id, segments[-1][1], segments[-1][3]).items() if match(k)}
-    return system | _configs(segments, match) | _last_values(segments, match)
+def _attributes(run_id, match, root, kind=None): # what one run has, or what it has of one kind: {path: value}, the last one of a series
+    segments, found = _segments(run_id, root), {}
+    if kind in (None, "sys"): found |= {k: v for k, v in _system(run_id, segments[-1][1], segments[-1][3]).items() if match(k)}
+    if kind in (None, "config"): found |= _configs(segments, match)
+    return found | _last_values(segments, match, _KINDS if kind is None else (kind,))
 
-# %% ../nbs/05a_record.ipynb #2ad0e97c
+# %% ../nbs/05a_record.ipynb #18a62454
 def list_attributes(
     runs=None,       # a list of run ids, a run's id, or a regular expression; `None` for all
     attributes=None, # a regular expression, or a list of exact names; `None` for all
+    kind: str | None = None,    # only "metric", "string", "histogram", "file", "config" or "sys" ones
     project: str | None = None, # only runs of this project
     root=None,       # the runs directory; `None` for the default
 ) -> list:
     "The names that the runs have logged under, inherited ones included, sorted. After `neptune_query.runs.list_attributes`."
+    if kind is not None: check_choice("kind", kind, [*_KINDS, "config", "sys"])
     match = _matcher(attributes)
-    return sorted({name for run_id in list_runs(runs, project, root) for name in _attributes(run_id, match, root)})
+    return sorted({name for run_id in list_runs(runs, project, root) for name in _attributes(run_id, match, root, kind)})
 
+# %% ../nbs/05a_record.ipynb #10ac7eb7
 def fetch_runs_table(
     runs=None,       # a list of run ids, a run's id, or a regular expression; `None` for all
     attributes=None, # a regular expression, or a list of exact names; `None` for all

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['environment', 'Run', 'plot_curves', 'plot_histograms', 'show_images_strip']
 
-# %% ../nbs/05c_tracking.ipynb #117da394
+# %% ../nbs/05c_tracking.ipynb #11b1ac55
 import atexit
 import logging
 import os
@@ -20,6 +20,7 @@ from .core import CcdiffError, check_choice, new_run_id, run_dir
 from .record import (File, FileItem, Histogram, RECORD, bad_names, download_files, fetch_metrics, fetch_runs_table, fetch_series,
                            import_neptune_store, last_steps, list_attributes, list_runs, open_run, plain_configs, plain_histogram,
                            plain_metrics, plain_step, plain_texts, store_file)
+from .report import histogram_map, report, show_report
 
 # %% ../nbs/05c_tracking.ipynb #03dadcf7
 _log = logging.getLogger("ccdiff")
@@ -378,14 +379,7 @@ def plot_curves(
     plt.close(fig)
     return fig
 
-# %% ../nbs/05c_tracking.ipynb #19f42a72
-def _shares(histogram, grid): # the share of the values in each slice of `grid`, spread evenly within a bin
-    widths = 1. if histogram.counts is not None else histogram.bin_edges[1:] - histogram.bin_edges[:-1]
-    mass = (histogram.counts if histogram.counts is not None else histogram.densities) * widths
-    below = [0., *(mass.cumsum() / max(mass.sum(), 1e-300))]
-    import numpy as np
-    return np.diff(np.interp(grid, histogram.bin_edges, below))
-
+# %% ../nbs/05c_tracking.ipynb #7c31d9bd
 def plot_histograms(
     run,             # a run or its id
     attribute: str,  # the name of a histogram series
@@ -397,14 +391,13 @@ def plot_histograms(
     import matplotlib.pyplot as plt
     import numpy as np
     found = fetch_series([run], [attribute], step_range=step_range, root=root)
-    if attribute not in found: raise CcdiffError(f"{getattr(run, 'run_id', run)} has no histograms {attribute!r}; list_attributes() shows the names.")
+    if attribute not in list_attributes([run], [attribute], kind="histogram", root=root): raise CcdiffError(f"{getattr(run, 'run_id', run)} has no histograms {attribute!r}; list_attributes() shows the names.")
     column = found[attribute].droplevel("run")
-    low, high = min(h.bin_edges[0] for h in column), max(h.bin_edges[-1] for h in column)
-    grid = np.linspace(low, high if high > low else low + 1, slices + 1)
+    grid, shares = histogram_map(list(column), slices)
     steps = column.index.to_numpy()
     edges = np.concatenate([steps[:1] - .5, (steps[1:] + steps[:-1]) / 2, steps[-1:] + .5])
     fig, ax = plt.subplots(layout="constrained")
-    ax.pcolormesh(edges, grid, np.stack([_shares(h, grid) for h in column], 1), cmap="Blues", vmin=0)
+    ax.pcolormesh(edges, grid, shares, cmap="Blues", vmin=0)
     ax.set(xlabel="step", ylabel=attribute); plt.close(fig)
     return fig
 

@@ -8,10 +8,11 @@ __all__ = ['MAX_STEP', 'RECORD', 'Histogram', 'File', 'plain_step', 'flatten', '
            'fetch_metrics', 'fetch_series', 'last_steps', 'list_attributes', 'fetch_runs_table', 'download_files',
            'verify_record', 'import_neptune_store']
 
-# %% ../nbs/05a_record.ipynb #c9e87c2c
+# %% ../nbs/05a_record.ipynb #87c6822b
 import hashlib
 import json
 import logging
+import math
 import mimetypes
 import os
 import re
@@ -22,6 +23,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime, timezone
+from functools import lru_cache
 from pathlib import Path
 import numpy as np
 from .core import CcdiffError, check_choice, check_run_id, run_dir, runs_dir
@@ -163,43 +165,54 @@ def plain_texts(
         except Exception as e: bad[key] = f"a {type(data[key]).__name__} has no text: {e}"
     return good, bad
 
-# %% ../nbs/05a_record.ipynb #73bec954
-def _array(x): # float64 from a list, an array or a tensor
-    return np.asarray(x.detach().cpu().double() if hasattr(x, "detach") else x, dtype=np.float64)
+# %% ../nbs/05a_record.ipynb #6b450e23
+def _array(x): # an array from a list, an array or a tensor
+    return np.asarray(x.detach().cpu().numpy() if hasattr(x, "detach") else x)
+
+def _whole(values): # int64 if they are whole numbers, else float64
+    if values.dtype.kind in "iub": return values.astype(np.int64)
+    values = values.astype(np.float64)
+    return values.astype(np.int64) if (values == np.round(values)).all() and abs(values).max() < 2**63 else values
 
 def plain_histogram(
     h, # a `Histogram` of ours or of neptune-scale, or anything with its fields
 ) -> Histogram:
     "The histogram with arrays inside: float64 edges, int64 counts if they are whole (else float64) or float64 densities. Raises `CcdiffError`."
-    try: edges, counts, densities = _array(h.bin_edges), getattr(h, "counts", None), getattr(h, "densities", None)
-    except (AttributeError, TypeError, ValueError): raise CcdiffError(f"{type(h).__name__} is not a histogram of numbers") from None
-    if (counts is None) == (densities is None): raise CcdiffError("a histogram needs counts or densities, and not both")
-    values = _array(densities if counts is None else counts)
-    if edges.ndim != 1 or len(edges) < 2 or not np.isfinite(edges).all() or (np.diff(edges) < 0).any():
+    try:
+        counts, densities, edges = getattr(h, "counts", None), getattr(h, "densities", None), _array(h.bin_edges).astype(np.float64)
+        if (counts is None) == (densities is None): raise CcdiffError("a histogram needs counts or densities, and not both")
+        values = _array(densities).astype(np.float64) if counts is None else _whole(_array(counts))
+    except (AttributeError, TypeError): raise CcdiffError(f"a {type(h).__name__} is not a histogram of numbers") from None
+    if edges.ndim != 1 or len(edges) < 2 or not ((edges[1:] >= edges[:-1]).all() and math.isfinite(edges[0]) and math.isfinite(edges[-1])):
         raise CcdiffError("the bin edges must be at least two finite numbers that ascend")
     if values.shape != (len(edges) - 1,): raise CcdiffError(f"{len(edges)} bin edges need {len(edges) - 1} values, not {values.size}")
-    if counts is None: return Histogram(edges, densities=values)
-    whole = np.isfinite(values).all() and (values == np.round(values)).all() and abs(values).max() < 2**63
-    return Histogram(edges, counts=values.astype(np.int64) if whole else values)
+    return Histogram(edges, densities=values) if counts is None else Histogram(edges, counts=values)
 
-# %% ../nbs/05a_record.ipynb #0afcd486
+# %% ../nbs/05a_record.ipynb #bb86d38e
+@lru_cache(64)
+def _count_up(n): return np.arange(n + 1, dtype=np.float64)
+
+def _even(low, high, n): # n + 1 evenly spaced edges, as `numpy.linspace` makes them
+    edges = _count_up(n) * ((high - low) / n) + low
+    edges[-1] = high
+    return edges
+
 def _pack_histogram(h): # bytes: kind of edges and of values, number of bins, edges, values
-    n, e = len(h.bin_edges) - 1, h.bin_edges
-    even = np.array_equal(np.linspace(e[0], e[-1], n + 1), e)
-    values = h.densities if h.counts is None else h.counts
-    small = values.dtype == np.int64 and values.min() >= 0 and values.max() < 2**32
-    kind = "d" if h.counts is None else "u" if small else "q" if values.dtype == np.int64 else "f"
-    head = bytes([ord("l" if even else "e"), ord(kind)]) + n.to_bytes(4, "little")
-    dtype = {"d": "<f8", "u": "<u4", "q": "<i8", "f": "<f8"}[kind]
-    return head + (e[[0, -1]] if even else e).astype("<f8").tobytes() + values.astype(dtype).tobytes()
+    e, values = h.bin_edges, h.densities if h.counts is None else h.counts
+    n = len(values)
+    even = (_even(e[0], e[-1], n) == e).all()
+    kind = "d" if h.counts is None else "f" if values.dtype != np.int64 else "q" if (values >> 32).any() else "u"
+    head = (b"l" if even else b"e") + kind.encode() + n.to_bytes(4, "little")
+    return head + (e[[0, -1]] if even else e).astype("<f8", copy=False).tobytes() + values.astype(_VALUES[kind], copy=False).tobytes()
+
+_VALUES = {"d": "<f8", "u": "<u4", "q": "<i8", "f": "<f8"} # densities, small counts, large counts, counts that are not whole
 
 def _unpack_histogram(data): # the `Histogram` again
-    even, kind, n = data[0] == ord("l"), chr(data[1]), int.from_bytes(data[2:6], "little")
+    even, kind, n = data[:1] == b"l", chr(data[1]), int.from_bytes(data[2:6], "little")
     m = 2 if even else n + 1
     e = np.frombuffer(data, "<f8", m, 6)
-    edges = np.linspace(e[0], e[1], n + 1) if even else e.astype(np.float64)
-    values = np.frombuffer(data, {"d": "<f8", "u": "<u4", "q": "<i8", "f": "<f8"}[kind], n, 6 + 8 * m)
-    values = values.astype(np.int64 if kind in "uq" else np.float64)
+    edges = _even(e[0], e[1], n) if even else e.astype(np.float64)
+    values = np.frombuffer(data, _VALUES[kind], n, 6 + 8 * m).astype(np.int64 if kind in "uq" else np.float64)
     return Histogram(edges, densities=values) if kind == "d" else Histogram(edges, counts=values)
 
 # %% ../nbs/05a_record.ipynb #6cee0743

@@ -95,7 +95,7 @@ class _Worker:
     def _seconds_left(self):
         return _CLOSE_SECONDS if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
-# %% ../nbs/05b_sinks.ipynb #969d709a
+# %% ../nbs/05b_sinks.ipynb #576beedf
 class _Guard:
     "What happens when the other side fails: say it once, count it, give up after twenty in a row."
 
@@ -119,9 +119,9 @@ class _Guard:
         if self.counts["failed"] == 1:
             _say(f"{self.name}: a call failed; training and the local record go on, and further failures are only counted.\n"
                  + "".join(traceback.format_exception(error)).rstrip())
-        if self._streak == 20:
-            self.off = "20 calls in a row failed"
-            _say(f"{self.name}: switched off, {self.off}.")
+        if self._streak < 20: return
+        self.off = "20 calls in a row failed"
+        _say(f"{self.name}: switched off, {self.off}.")
 
     def _raise_if_strict(self):
         if self.error is None or os.environ.get("CCDIFF_TRACKING_STRICT") != "1": return
@@ -154,8 +154,35 @@ class _Queue(_Calls, _Worker, _Guard):
         "Wait until every call so far was handed over, at most `timeout` seconds; True if it was."
         with self._wake: return self._wake.wait_for(lambda: self.off or not (self._queue or self._busy), timeout) and not self.off
 
-# %% ../nbs/05b_sinks.ipynb #5e2b0f89
-class ThreadedSink(_Queue):
+# %% ../nbs/05b_sinks.ipynb #03179167
+class _Ending(_Queue):
+    "How a sink is closed, and what it says of itself."
+
+    def close(
+        self,
+        timeout: float | None = None, # seconds; `None` for 30
+    ):
+        "Send what waits, then close the other side: returns after about `timeout` seconds at the latest, whatever hangs."
+        if os.getpid() != self._pid: return
+        seconds = _CLOSE_SECONDS if timeout is None else timeout
+        with self._wake:
+            if self._deadline is None: self._deadline = time.monotonic() + seconds
+            self._wake.notify_all()
+        self._thread.join(seconds + 3)
+        if self._thread.is_alive():
+            self.off = self.off or "it did not close in time"
+            self._abandon()
+        self._raise_if_strict()
+
+    def _abandon(self): pass # the thread hangs and the process wants to end: drop what would hold it
+
+    def health(self):
+        "A dict with the sink's name and state and what was counted: sent, queued, dropped, failed, …."
+        state = f"off: {self.off}" if self.off else "closed" if self._deadline is not None else "on"
+        return {"name": self.name, "state": state, "queued": len(self._queue), **self.counts}
+
+# %% ../nbs/05b_sinks.ipynb #73ef4f7d
+class ThreadedSink(_Ending):
     "A sink with a bounded queue and a daemon thread. A subclass defines `_open()`, `_shut(seconds)`, `_log_metrics(…)`, `_log_configs(…)`, …."
 
     name = "sink"
@@ -169,26 +196,6 @@ class ThreadedSink(_Queue):
         self._wake, self._deadline, self._pid = threading.Condition(), None, os.getpid()
         self._thread = threading.Thread(target=self._work, name=f"ccdiff-{self.name}", daemon=True)
         self._thread.start()
-
-    def close(self, timeout=None):
-        "Send what waits, then close the other side: returns after about `timeout` seconds (30) at the latest, whatever hangs."
-        if os.getpid() != self._pid: return
-        seconds = _CLOSE_SECONDS if timeout is None else timeout
-        with self._wake:
-            if self._deadline is None: self._deadline = time.monotonic() + seconds
-            self._wake.notify_all()
-        self._thread.join(seconds + 3)
-        if self._thread.is_alive():
-            self.off = self.off or "it did not close in time"
-            self._abandon()
-        self._raise_if_strict()
-
-    def _abandon(self): "The thread hangs and the process wants to end: drop what would hold it."
-
-    def health(self):
-        "A dict with the sink's name and state and what was counted: sent, queued, dropped, failed, …."
-        state = f"off: {self.off}" if self.off else "closed" if self._deadline is not None else "on"
-        return {"name": self.name, "state": state, "queued": len(self._queue), **self.counts}
 
 # %% ../nbs/05b_sinks.ipynb #8cfef8a7
 def _fit(text, limit=2**20):
@@ -440,7 +447,7 @@ def neptune_waiting(
         tables = [t for t, in db.execute("SELECT name FROM sqlite_master WHERE name IN ('run_operations', 'file_upload_requests')")]
         return sum(db.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in tables)
 
-# %% ../nbs/05b_sinks.ipynb #fad19cb7
+# %% ../nbs/05b_sinks.ipynb #725b1294
 class NeptuneSink(_NeptuneCalls, _NeptuneMoreCalls, _NeptuneOpen, _NeptuneClose, ThreadedSink):
     "Sends a run to Neptune through neptune-scale: `mode='offline'` queues it on disk, `'async'` sends it live if the server answers."
 
@@ -469,7 +476,9 @@ class NeptuneSink(_NeptuneCalls, _NeptuneMoreCalls, _NeptuneOpen, _NeptuneClose,
         super().__init__()
 
     @property
-    def queues(self): return sorted(self._folder.glob("*/run_operations.sqlite3"))
+    def queues(self):
+        "The databases in which operations wait."
+        return sorted(self._folder.glob("*/run_operations.sqlite3"))
 
 # %% ../nbs/05b_sinks.ipynb #bc701171
 def make_sinks(
@@ -647,9 +656,9 @@ def export_trackio(
         for run_id in chosen: _trackio_run(trackio, run_id, project, runs_root)[0].finish()
     return chosen
 
-# %% ../nbs/05b_sinks.ipynb #beab1725
+# %% ../nbs/05b_sinks.ipynb #116e7858
 class TrackioSink(ThreadedSink):
-    "Mirrors a run into a local Trackio project while it runs, beginning with the history that the record has. Previews and files other than images are left out."
+    "Mirrors a run into a local Trackio project while it runs, after the history that the record has. Previews and files other than images are left out."
 
     name = "Trackio"
 
@@ -659,8 +668,7 @@ class TrackioSink(ThreadedSink):
         run_path,                # the run's folder
         project: str = "ccdiff", # the Trackio project
     ):
-        self._run_id, self._root, self._project = run_id, Path(run_path).absolute().parent, project
-        self._run, self._last = None, {}
+        self._run_id, self._root, self._project, self._run, self._last = run_id, Path(run_path).absolute().parent, project, None, {}
         super().__init__()
 
     def _open(self):
@@ -680,11 +688,11 @@ class TrackioSink(ThreadedSink):
         self._run.config.update({k: v if isinstance(v, (bool, int, float, list)) else str(v) for k, v in data.items() if not k.startswith("_")})
         self._run._config_logged = False # they go with the next point
 
-    def _assign_files(self, data): pass
-
     def _add_tags(self, tags, group_tags=False): self._log_configs({"sys/group_tags" if group_tags else "sys/tags": list(tags)})
 
-    def _remove_tags(self, tags, group_tags=False): pass
+    def _assign_files(self, *args): pass # Trackio has no place for them
+
+    _remove_tags = _assign_files
 
     def _shut(self, seconds):
         if self._run is not None:

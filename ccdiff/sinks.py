@@ -154,7 +154,7 @@ class _Queue(_Calls, _Worker, _Guard):
         "Wait until every call so far was handed over, at most `timeout` seconds; True if it was."
         with self._wake: return self._wake.wait_for(lambda: self.off or not (self._queue or self._busy), timeout) and not self.off
 
-# %% ../nbs/05b_sinks.ipynb #03179167
+# %% ../nbs/05b_sinks.ipynb #ccb83c60
 class _Ending(_Queue):
     "How a sink is closed, and what it says of itself."
 
@@ -168,11 +168,15 @@ class _Ending(_Queue):
         with self._wake:
             if self._deadline is None: self._deadline = time.monotonic() + seconds
             self._wake.notify_all()
+        atexit.unregister(self._at_exit)
         self._thread.join(seconds + 3)
         if self._thread.is_alive():
             self.off = self.off or "it did not close in time"
             self._abandon()
         self._raise_if_strict()
+
+    def _at_exit(self):
+        if os.getpid() == self._pid: self.close()
 
     def _abandon(self): pass # the thread hangs and the process wants to end: drop what would hold it
 
@@ -181,7 +185,7 @@ class _Ending(_Queue):
         state = f"off: {self.off}" if self.off else "closed" if self._deadline is not None else "on"
         return {"name": self.name, "state": state, "queued": len(self._queue), **self.counts}
 
-# %% ../nbs/05b_sinks.ipynb #73ef4f7d
+# %% ../nbs/05b_sinks.ipynb #1da0c28e
 class ThreadedSink(_Ending):
     "A sink with a bounded queue and a daemon thread. A subclass defines `_open()`, `_shut(seconds)`, `_log_metrics(…)`, `_log_configs(…)`, …."
 
@@ -196,6 +200,7 @@ class ThreadedSink(_Ending):
         self._wake, self._deadline, self._pid = threading.Condition(), None, os.getpid()
         self._thread = threading.Thread(target=self._work, name=f"ccdiff-{self.name}", daemon=True)
         self._thread.start()
+        atexit.register(self._at_exit)
 
 # %% ../nbs/05b_sinks.ipynb #8cfef8a7
 def _fit(text, limit=2**20):
@@ -379,7 +384,7 @@ def _neptune_file(item):
     from neptune_scale.types import File
     return File(source=str(item.path), mime_type=item.mime_type, size=item.size, destination=getattr(item, "destination", None))
 
-# %% ../nbs/05b_sinks.ipynb #2516f357
+# %% ../nbs/05b_sinks.ipynb #3de2f861
 class _NeptuneOpen:
     "How the client is built: on the sink's thread, mode passed by hand, nothing captured, callbacks that only count."
 
@@ -397,8 +402,13 @@ class _NeptuneOpen:
             if self.off: return
             before = multiprocessing.active_children()
             try: self._neptune = neptune_scale.Run(mode=self.mode, **self._kwargs)
+            except RuntimeError as e: # Python starts no thread in a script that is ending
+                if self.mode == "offline": raise
+                self.mode = "offline"
+                _say(f"Neptune: its sending process cannot be started ({e}); the run is queued on disk instead. `ccdiff-runs sync` sends it.")
+                self._neptune = neptune_scale.Run(mode="offline", **self._kwargs)
             finally: self._children = [p for p in multiprocessing.active_children() if p not in before and p.name == "SyncProcess"]
-        atexit.register(self._at_exit)
+        if self._deadline is None: atexit.register(self._at_exit) # once more: the last one registered is the first to run
 
     def _callback(self, name):
         theirs = self._kwargs.get(name)
@@ -413,12 +423,9 @@ class _NeptuneOpen:
 _opening = threading.Lock()
 _NEPTUNE_ENV = {"NEPTUNE_OPERATION_REPOSITORY_TIMEOUT_MS": "5000", "NEPTUNE_LOG_FAILURE_ACTION": "raise", "NEPTUNE_LOGGER_LEVEL": "error"}
 
-# %% ../nbs/05b_sinks.ipynb #5b39ebdd
+# %% ../nbs/05b_sinks.ipynb #ac6c7e29
 class _NeptuneClose:
     "How it ends: within the time given, with no process left behind, and with a line if something has not arrived."
-
-    def _at_exit(self):
-        if os.getpid() == self._pid: self.close()
 
     def _shut(self, seconds):
         if self._neptune is None: return
@@ -429,7 +436,6 @@ class _NeptuneClose:
         if refused := ", ".join(f"{name} ({count})" for name, count in self.problems.items()): _say(f"Neptune reported: {refused}.")
 
     def _abandon(self):
-        atexit.unregister(self._at_exit)
         if self._neptune is not None: atexit.unregister(self._neptune._close)
         logging.getLogger("neptune").removeFilter(self._quiet)
         for process in self._children:

@@ -233,9 +233,9 @@ def ui_command(
     finally: server.server_close()
     return 0
 
-# %% ../nbs/05d_runs.ipynb #3d3998cf
+# %% ../nbs/05d_runs.ipynb #6dc1859c
 def sync_command(
-    args, # parsed arguments: runs_dir, runs, patience
+    args, # parsed arguments: runs_dir, runs, patience, project
 ) -> int:
     "`ccdiff-runs sync [RUN …]`: send Neptune's offline queues and check that they emptied; 1 if something is left."
     from ccdiff.sinks import sync_offline
@@ -244,7 +244,7 @@ def sync_command(
         reported = f"; the server reported: {row['reported']}" if row["reported"] else ""
         print(f"{row['run']}: {row['waiting']} operations, {row['state']}{left}{reported}", flush=True)
     runs = [find_run(r, args.runs_dir) for r in args.runs] or None
-    rows = sync_offline(args.runs_dir, runs, patience=args.patience, on_result=tell)
+    rows = sync_offline(args.runs_dir, runs, patience=args.patience, project=args.project, on_result=tell)
     if not rows: print(f"No offline queue in {runs_dir(args.runs_dir)}: nothing to send.")
     return 1 if any(r["left"] for r in rows) else 0
 
@@ -276,7 +276,7 @@ def _parser():
     _more_commands(command)
     return p
 
-# %% ../nbs/05d_runs.ipynb #c4363c1a
+# %% ../nbs/05d_runs.ipynb #8a3bf4e4
 def _more_commands(command):
     "The commands that publish."
     report = command("report", report_command, "write runs to one HTML file")
@@ -289,6 +289,7 @@ def _more_commands(command):
     ui.add_argument("--trackio", nargs="?", const="ccdiff", metavar="PROJECT", help="export to this Trackio project (default: ccdiff) and open Trackio's dashboard")
     sync = command("sync", sync_command, "send Neptune's offline queues to the server that NEPTUNE_API_TOKEN names")
     sync.add_argument("runs", nargs="*", metavar="RUN", help="ids, or their beginnings (default: all runs)")
+    sync.add_argument("--project", metavar="WORKSPACE/PROJECT", help="where to send them (default: the project that each run was made for)")
     sync.add_argument("--patience", type=float, default=30, metavar="SECONDS", help="give a queue up after so long without progress (default: 30)")
 
 # %% ../nbs/05d_runs.ipynb #c8e84e2b

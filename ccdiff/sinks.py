@@ -30,17 +30,19 @@ from contextvars import Context
 from pathlib import Path
 from .core import CcdiffError, check_choice, runs_dir
 
-# %% ../nbs/05b_sinks.ipynb #bb24fbad
+# %% ../nbs/05b_sinks.ipynb #228a6512
 _log = logging.getLogger("ccdiff")
 _CLOSE_SECONDS = 30 # how long a close may take when nobody says
 
 class SinkOff(Exception):
     "A sink cannot work here; the message says why and what to do. Raised while it opens; the run goes on without it."
 
+_secrets = set()    # API tokens that were passed as arguments
+
 def _scrub(text):
-    "`text` without what must not be logged: the Neptune token, and user and password in addresses."
-    token = os.environ.get("NEPTUNE_API_TOKEN", "")
-    if len(token) > 8: text = text.replace(token, "***")
+    "`text` without what must not be logged: Neptune tokens, and user and password in addresses."
+    for token in _secrets | {os.environ.get("NEPTUNE_API_TOKEN", "")}:
+        if len(token) > 8: text = text.replace(token, "***")
     return re.sub(r"(\w+://)[^/\s@'\"]+@", r"\1***@", text)
 
 def _say(text):
@@ -68,7 +70,7 @@ class _Calls:
 
     def remove_tags(self, tags, group_tags=False): self._put("remove_tags", tags, group_tags)
 
-# %% ../nbs/05b_sinks.ipynb #2c1a1e93
+# %% ../nbs/05b_sinks.ipynb #9d9c3039
 class _Worker:
     "The thread's side: open, take call after call from the queue, send, close."
 
@@ -78,6 +80,7 @@ class _Worker:
         self.counts["dropped"] += len(self._queue)
         self._queue.clear()
         self._guarded(self._shut, self._seconds_left())
+        self._ended.set()
 
     def _next(self):
         with self._wake:
@@ -154,7 +157,7 @@ class _Queue(_Calls, _Worker, _Guard):
         "Wait until every call so far was handed over, at most `timeout` seconds; True if it was."
         with self._wake: return self._wake.wait_for(lambda: self.off or not (self._queue or self._busy), timeout) and not self.off
 
-# %% ../nbs/05b_sinks.ipynb #ccb83c60
+# %% ../nbs/05b_sinks.ipynb #bfbe4fd0
 class _Ending(_Queue):
     "How a sink is closed, and what it says of itself."
 
@@ -169,10 +172,11 @@ class _Ending(_Queue):
             if self._deadline is None: self._deadline = time.monotonic() + seconds
             self._wake.notify_all()
         atexit.unregister(self._at_exit)
-        self._thread.join(seconds + 3)
-        if self._thread.is_alive():
-            self.off = self.off or "it did not close in time"
-            self._abandon()
+        try: self._ended.wait(seconds + 3)
+        finally: # Ctrl-C while waiting comes here too
+            if not self._ended.is_set():
+                self.off = self.off or "it did not close in time"
+                self._abandon()
         self._raise_if_strict()
 
     def _at_exit(self):
@@ -185,7 +189,7 @@ class _Ending(_Queue):
         state = f"off: {self.off}" if self.off else "closed" if self._deadline is not None else "on"
         return {"name": self.name, "state": state, "queued": len(self._queue), **self.counts}
 
-# %% ../nbs/05b_sinks.ipynb #1da0c28e
+# %% ../nbs/05b_sinks.ipynb #2851090d
 class ThreadedSink(_Ending):
     "A sink with a bounded queue and a daemon thread. A subclass defines `_open()`, `_shut(seconds)`, `_log_metrics(…)`, `_log_configs(…)`, …."
 
@@ -197,9 +201,8 @@ class ThreadedSink(_Ending):
     ):
         self.counts, self.error, self.off = Counter(), None, ""
         self._queue, self._limit, self._busy, self._streak = deque(), limit, True, 0
-        self._wake, self._deadline, self._pid = threading.Condition(), None, os.getpid()
-        self._thread = threading.Thread(target=self._work, name=f"ccdiff-{self.name}", daemon=True)
-        self._thread.start()
+        self._wake, self._ended, self._deadline, self._pid = threading.Condition(), threading.Event(), None, os.getpid()
+        threading.Thread(target=self._work, name=f"ccdiff-{self.name}", daemon=True).start()
         atexit.register(self._at_exit)
 
 # %% ../nbs/05b_sinks.ipynb #8cfef8a7
@@ -298,11 +301,12 @@ def _without_main():
     try: yield
     finally: multiprocessing.spawn.get_preparation_data = original
 
-# %% ../nbs/05b_sinks.ipynb #775ef7a4
+# %% ../nbs/05b_sinks.ipynb #6727eda0
 def _sync_process(operations_repository_path, api_token, **kwargs):
     "What the sending process runs: neptune-scale's own function, once the server answers, with its console lines in `neptune/sync.log`."
     from neptune_scale.sync.sync_process import run_sync_process
     parent = os.getppid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN) # Ctrl-C is for the training; this process ends when it is told to, or when its parent is gone
     with open(Path(operations_repository_path).parents[1] / "sync.log", "w") as log: os.dup2(log.fileno(), 2)
     while os.getppid() == parent and neptune_problem(api_token): time.sleep(1)
     if os.getppid() == parent: run_sync_process(operations_repository_path=operations_repository_path, api_token=api_token, **kwargs)
@@ -453,7 +457,7 @@ def neptune_waiting(
         tables = [t for t, in db.execute("SELECT name FROM sqlite_master WHERE name IN ('run_operations', 'file_upload_requests')")]
         return sum(db.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in tables)
 
-# %% ../nbs/05b_sinks.ipynb #725b1294
+# %% ../nbs/05b_sinks.ipynb #63b02d66
 class NeptuneSink(_NeptuneCalls, _NeptuneMoreCalls, _NeptuneOpen, _NeptuneClose, ThreadedSink):
     "Sends a run to Neptune through neptune-scale: `mode='offline'` queues it on disk, `'async'` sends it live if the server answers."
 
@@ -479,7 +483,15 @@ class NeptuneSink(_NeptuneCalls, _NeptuneMoreCalls, _NeptuneOpen, _NeptuneClose,
                         "run_id": run_id, "project": project, "experiment_name": experiment_name, "log_directory": str(self._folder),
                         "fork_run_id": fork_run_id, "fork_step": None if fork_step is None else _step(fork_step)}
         for name in ("on_error_callback", "on_warning_callback", "on_network_error_callback"): self._kwargs[name] = self._callback(name)
+        _secrets.update(filter(None, [neptune_kwargs.get("api_token")]))
         super().__init__()
+
+    def flush(self, timeout=None):
+        "Wait until every call so far is on disk and, when the run is sent live, processed by the server; True if it is."
+        start = time.monotonic()
+        done = super().flush(timeout)
+        if not done or self.mode != "async": return done
+        return self._neptune.wait_for_processing(timeout=None if timeout is None else max(0.0, timeout + start - time.monotonic()), verbose=False)
 
     @property
     def queues(self):
@@ -526,6 +538,18 @@ def _repoint_files(queue):
             elif found != places[0]: db.execute("UPDATE file_upload_requests SET source_path=? WHERE id=?", (str(found), row))
     return lost
 
+# %% ../nbs/05b_sinks.ipynb #e5ce941b
+def _set_project(queue, project):
+    "Send this queue to another project than it was made for; a fork's parent is then looked for there, too."
+    from neptune_api.proto.neptune_pb.ingest.v1.common_pb2 import Run
+    with closing(sqlite3.connect(queue, timeout=5)) as db, db:
+        db.execute("UPDATE metadata SET project=?", (project,))
+        for row, blob in db.execute("SELECT sequence_id, operation FROM run_operations WHERE operation_type=1").fetchall():
+            create = Run.FromString(blob)
+            if create.HasField("fork_point"): create.fork_point.parent_project = project
+            blob = create.SerializeToString()
+            db.execute("UPDATE run_operations SET operation=?, operation_size_bytes=? WHERE sequence_id=?", (blob, len(blob), row))
+
 # %% ../nbs/05b_sinks.ipynb #fef4f07b
 _SYNC = "from neptune_scale.cli.commands import main; main()"
 
@@ -550,22 +574,31 @@ def _run_sync(queue, token, patience):
         log.seek(0)
         return log.read()
 
-# %% ../nbs/05b_sinks.ipynb #b4cfe290
-def _sync_queue(queue, token, patience):
+# %% ../nbs/05b_sinks.ipynb #5e6aad25
+_NO_LOSS = ("SynchronizationStopped", "RunConflicting", "RunDuplicate", "SeriesPointDuplicate") # the server has it, or it is still on disk
+
+def _send_queue(queue, token, patience, project):
+    "Send one queue that waits; what is to be said about it."
+    if project: _set_project(queue, project)
+    lost = _repoint_files(queue)
+    if why := neptune_problem(token): return why
+    names = Counter(re.findall(r"^-*Neptune(\w+): ", _run_sync(queue, token, patience), re.M))
+    reported = [f"{name} × {count}" for name, count in names.items() if name not in _NO_LOSS]
+    return _scrub("; ".join(reported + ["files gone: " + ", ".join(lost)] * bool(lost)))
+
+def _sync_queue(queue, token, patience, project):
     "Send one queue; a row of the table that `sync_offline` returns."
-    with closing(sqlite3.connect(queue, timeout=5)) as db: run_id, project = db.execute("SELECT run_id, project FROM metadata").fetchone()
-    row = {"run": run_id, "project": project, "waiting": neptune_waiting(queue), "left": 0, "state": "empty", "reported": ""}
-    if _in_use(queue): return row | {"left": row["waiting"], "state": "in use"}
-    if row["waiting"]:
-        lost = _repoint_files(queue)
-        if why := neptune_problem(token): return row | {"left": row["waiting"], "state": "not sent", "reported": why}
-        log = _run_sync(queue, token, patience)
-        names = Counter(re.findall(r"^-*Neptune(\w+): ", log, re.M))
-        for name in ("SynchronizationStopped", "RunConflicting", "RunDuplicate", "SeriesPointDuplicate"): names.pop(name, None)
-        reported = [f"{name} × {count}" for name, count in names.items()] + ["files gone: " + ", ".join(lost)] * bool(lost)
-        left = neptune_waiting(queue)
-        row |= {"left": left, "state": "sent" if not left else "partly sent" if left < row["waiting"] else "not sent", "reported": _scrub("; ".join(reported))}
-    if not row["left"]: _remove_empty(queue)
+    row = {"run": queue.parents[2].name, "project": project, "waiting": 0, "left": 0, "state": "empty", "reported": ""}
+    try:
+        with closing(sqlite3.connect(queue, timeout=5)) as db: row["run"], made_for = db.execute("SELECT run_id, project FROM metadata").fetchone()
+        row |= {"project": project or made_for, "waiting": (waiting := neptune_waiting(queue))}
+        if _in_use(queue): return row | {"left": waiting, "state": "in use"}
+        if waiting:
+            row["reported"] = _send_queue(queue, token, patience, project)
+            row["left"] = left = neptune_waiting(queue)
+            row["state"] = "sent" if not left else "partly sent" if left < waiting else "not sent"
+        if not row["left"]: _remove_empty(queue)
+    except (sqlite3.DatabaseError, TypeError) as e: row |= {"left": row["waiting"] or 1, "state": "damaged", "reported": f"{queue}: {e}"}
     return row
 
 def _remove_empty(queue):
@@ -574,24 +607,24 @@ def _remove_empty(queue):
     try: queue.parent.rmdir()
     except OSError: pass
 
-# %% ../nbs/05b_sinks.ipynb #8157c49f
+# %% ../nbs/05b_sinks.ipynb #dabbadca
 def sync_offline(
     runs_root=None,          # the runs directory; `None` for the default
     runs=None,               # the ids of the runs to send; `None` for all
     api_token: str | None = None, # a Neptune API token; `None` for NEPTUNE_API_TOKEN
     patience: float = 30.0,  # seconds without progress after which a queue is given up for now
+    project: str | None = None, # send to this project, "workspace/project"; `None` for the one that each run was made for
     on_result=None,          # called with each row of the table as soon as it is there
 ) -> list:
     "Send every offline queue of Neptune below the runs directory, oldest first: a list of dicts with run, waiting, left, state and what the server reported."
     token = api_token or os.environ.get("NEPTUNE_API_TOKEN")
+    if project and not re.fullmatch(r"[^/]+/[^/]+", project): raise CcdiffError(f"project={project!r} must be 'workspace/project'.")
     queues = [q for q in runs_dir(runs_root).glob("*/neptune/*/run_operations.sqlite3") if runs is None or q.parents[2].name in runs]
     queues.sort(key=lambda q: int(re.search(r"(\d*)$", q.parent.name)[1] or 0)) # parents come before their forks
-    if queues and (why := neptune_problem(token)):
-        waiting = sum(map(neptune_waiting, queues))
-        raise CcdiffError(f"Neptune: {why}. Nothing was sent; {waiting} operations in {len(queues)} queues stay on disk.")
+    if queues and (why := neptune_problem(token)): raise CcdiffError(f"Neptune: {why}. Nothing was sent; {len(queues)} queues stay on disk.")
     rows = []
     for queue in queues:
-        rows.append(_sync_queue(queue, token, patience))
+        rows.append(_sync_queue(queue, token, patience, project))
         if on_result: on_result(rows[-1])
     return rows
 

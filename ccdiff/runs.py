@@ -6,22 +6,21 @@
 __all__ = ['run_ids', 'find_run', 'summarize', 'list_command', 'show_command', 'verify_command', 'report_server',
            'report_command', 'ui_command', 'sync_command', 'main']
 
-# %% ../nbs/05d_runs.ipynb #5201b433
+# %% ../nbs/05d_runs.ipynb #04231591
 import argparse
 import os
 import sys
 from datetime import datetime
-from pathlib import Path
 from .core import CcdiffError, run_dir, runs_dir
 
-# %% ../nbs/05d_runs.ipynb #c748bfa6
+# %% ../nbs/05d_runs.ipynb #6716ac38
 def run_ids(
     root=None, # the runs directory; `None` for the default
 ) -> list:
-    "The ids of all runs, oldest first by their folder's time: folders with a record or with checkpoints."
+    "The ids of all runs, sorted: folders with a record or with checkpoints."
     there = runs_dir(root)
-    folders = [p for p in there.iterdir() if (p / "run.sqlite3").is_file() or (p / "checkpoints").is_dir()] if there.is_dir() else []
-    return [p.name for p in sorted(folders, key=lambda p: (p.stat().st_ctime_ns, p.name))]
+    folders = there.iterdir() if there.is_dir() else []
+    return sorted(p.name for p in folders if (p / "run.sqlite3").is_file() or (p / "checkpoints").is_dir())
 
 def find_run(
     text: str, # a run's id, or its beginning if that is unique
@@ -169,14 +168,11 @@ def verify_command(
         for problem in problems: print(f"  {problem}")
     return 1 if wrong else 0
 
-# %% ../nbs/05d_runs.ipynb #5f8bbf99
+# %% ../nbs/05d_runs.ipynb #243cc125
 def _page(runs, root):
     "The report as bytes, and the HTTP status."
-    import tempfile
-    from ccdiff.tracking import report
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            return 200, report(Path(folder) / "report.html", runs, root=root).read_bytes()
+    from ccdiff.report import report_data, report_html
+    try: return 200, report_html(report_data(runs, root=root)).encode()
     except Exception as e: return 500, f"The page cannot be made: {type(e).__name__}: {e}".encode()
 
 # %% ../nbs/05d_runs.ipynb #74082f18
@@ -202,12 +198,12 @@ def report_server(
     server.daemon_threads, server.url = True, f"http://127.0.0.1:{server.server_port}/"
     return server
 
-# %% ../nbs/05d_runs.ipynb #e49537b3
+# %% ../nbs/05d_runs.ipynb #11eb42a8
 def report_command(
     args, # parsed arguments: runs_dir, runs, out
 ) -> int:
     "`ccdiff-runs report RUN … --out FILE`: write the report of some runs to one HTML file."
-    from ccdiff.tracking import report
+    from ccdiff.report import report
     path = report(args.out, [find_run(r, args.runs_dir) for r in args.runs], root=args.runs_dir)
     print(f"{path} ({path.stat().st_size / 2**20:.1f} MiB)")
     return 0

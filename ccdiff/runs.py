@@ -149,7 +149,7 @@ def show_command(
     print("\n".join(lines + _show_checkpoints(run_id, root, not args.no_verify)))
     return 0
 
-# %% ../nbs/05d_runs.ipynb #f8427f28
+# %% ../nbs/05d_runs.ipynb #03526011
 def verify_command(
     args, # parsed arguments: runs_dir, runs
 ) -> int:
@@ -164,7 +164,7 @@ def verify_command(
         problems = [f"record: {p}" for p in (verify_record(run_id, root) if (folder / "run.sqlite3").exists() else ["there is none"] * (not paths))]
         problems += [f"checkpoints/{path.name}: {p}" for path in paths for p in verify_checkpoint(path)]
         wrong += bool(problems)
-        print(f"{run_id}: " + (f"the record and {len(paths)} checkpoints are whole" if not problems else f"{len(problems)} problems"))
+        print(f"{run_id}: " + (f"whole, with {len(paths)} checkpoint{'s' * (len(paths) != 1)}" if not problems else f"{len(problems)} problem{'s' * (len(problems) > 1)}"))
         for problem in problems: print(f"  {problem}")
     return 1 if wrong else 0
 

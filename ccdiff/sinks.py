@@ -388,7 +388,39 @@ def _neptune_file(item):
     from neptune_scale.types import File
     return File(source=str(item.path), mime_type=item.mime_type, size=item.size, destination=getattr(item, "destination", None))
 
-# %% ../nbs/05b_sinks.ipynb #3de2f861
+# %% ../nbs/05b_sinks.ipynb #aea65f82
+_opening = threading.Lock()
+_NEPTUNE_ENV = {"NEPTUNE_OPERATION_REPOSITORY_TIMEOUT_MS": "5000", "NEPTUNE_LOG_FAILURE_ACTION": "raise", "NEPTUNE_LOGGER_LEVEL": "error"}
+
+class _NeptuneAsked:
+    "What the client reports, and what can be asked of it."
+
+    def _callback(self, name):
+        theirs = self._kwargs.get(name)
+        def count(error, last_seen_at=None):
+            from neptune_scale.exceptions import NeptuneRetryableError, NeptuneRunConflicting
+            self.counts[name.removeprefix("on_").removesuffix("_callback")] += 1
+            passing = isinstance(error, (NeptuneRetryableError, NeptuneRunConflicting)) # it tries again; that is what a resume is answered
+            if not passing: self.problems[type(error).__name__] += 1
+            if theirs: theirs(error, last_seen_at)
+        return count
+
+    def flush(
+        self,
+        timeout: float | None = None, # seconds; `None` for no bound
+    ):
+        "Wait until every call so far is on disk and, when the run is sent live, processed by the server; True if it is."
+        start = time.monotonic()
+        done = super().flush(timeout)
+        if not done or self.mode != "async": return done
+        return self._neptune.wait_for_processing(timeout=None if timeout is None else max(0.0, timeout + start - time.monotonic()), verbose=False)
+
+    @property
+    def queues(self):
+        "The databases in which operations wait."
+        return sorted(self._folder.glob("*/run_operations.sqlite3"))
+
+# %% ../nbs/05b_sinks.ipynb #efa723f9
 class _NeptuneOpen:
     "How the client is built: on the sink's thread, mode passed by hand, nothing captured, callbacks that only count."
 
@@ -413,19 +445,6 @@ class _NeptuneOpen:
                 self._neptune = neptune_scale.Run(mode="offline", **self._kwargs)
             finally: self._children = [p for p in multiprocessing.active_children() if p not in before and p.name == "SyncProcess"]
         if self._deadline is None: atexit.register(self._at_exit) # once more: the last one registered is the first to run
-
-    def _callback(self, name):
-        theirs = self._kwargs.get(name)
-        def count(error, last_seen_at=None):
-            from neptune_scale.exceptions import NeptuneRetryableError, NeptuneRunConflicting
-            self.counts[name.removeprefix("on_").removesuffix("_callback")] += 1
-            passing = isinstance(error, (NeptuneRetryableError, NeptuneRunConflicting)) # it tries again; that is what a resume is answered
-            if not passing: self.problems[type(error).__name__] += 1
-            if theirs: theirs(error, last_seen_at)
-        return count
-
-_opening = threading.Lock()
-_NEPTUNE_ENV = {"NEPTUNE_OPERATION_REPOSITORY_TIMEOUT_MS": "5000", "NEPTUNE_LOG_FAILURE_ACTION": "raise", "NEPTUNE_LOGGER_LEVEL": "error"}
 
 # %% ../nbs/05b_sinks.ipynb #ac6c7e29
 class _NeptuneClose:
@@ -457,8 +476,8 @@ def neptune_waiting(
         tables = [t for t, in db.execute("SELECT name FROM sqlite_master WHERE name IN ('run_operations', 'file_upload_requests')")]
         return sum(db.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in tables)
 
-# %% ../nbs/05b_sinks.ipynb #63b02d66
-class NeptuneSink(_NeptuneCalls, _NeptuneMoreCalls, _NeptuneOpen, _NeptuneClose, ThreadedSink):
+# %% ../nbs/05b_sinks.ipynb #3c9de8d0
+class NeptuneSink(_NeptuneAsked, _NeptuneOpen, _NeptuneClose, _NeptuneCalls, _NeptuneMoreCalls, ThreadedSink):
     "Sends a run to Neptune through neptune-scale: `mode='offline'` queues it on disk, `'async'` sends it live if the server answers."
 
     name = "Neptune"
@@ -485,18 +504,6 @@ class NeptuneSink(_NeptuneCalls, _NeptuneMoreCalls, _NeptuneOpen, _NeptuneClose,
         for name in ("on_error_callback", "on_warning_callback", "on_network_error_callback"): self._kwargs[name] = self._callback(name)
         _secrets.update(filter(None, [neptune_kwargs.get("api_token")]))
         super().__init__()
-
-    def flush(self, timeout=None):
-        "Wait until every call so far is on disk and, when the run is sent live, processed by the server; True if it is."
-        start = time.monotonic()
-        done = super().flush(timeout)
-        if not done or self.mode != "async": return done
-        return self._neptune.wait_for_processing(timeout=None if timeout is None else max(0.0, timeout + start - time.monotonic()), verbose=False)
-
-    @property
-    def queues(self):
-        "The databases in which operations wait."
-        return sorted(self._folder.glob("*/run_operations.sqlite3"))
 
 # %% ../nbs/05b_sinks.ipynb #bc701171
 def make_sinks(
@@ -607,7 +614,7 @@ def _remove_empty(queue):
     try: queue.parent.rmdir()
     except OSError: pass
 
-# %% ../nbs/05b_sinks.ipynb #dabbadca
+# %% ../nbs/05b_sinks.ipynb #0f625661
 def sync_offline(
     runs_root=None,          # the runs directory; `None` for the default
     runs=None,               # the ids of the runs to send; `None` for all
@@ -621,7 +628,7 @@ def sync_offline(
     if project and not re.fullmatch(r"[^/]+/[^/]+", project): raise CcdiffError(f"project={project!r} must be 'workspace/project'.")
     queues = [q for q in runs_dir(runs_root).glob("*/neptune/*/run_operations.sqlite3") if runs is None or q.parents[2].name in runs]
     queues.sort(key=lambda q: int(re.search(r"(\d*)$", q.parent.name)[1] or 0)) # parents come before their forks
-    if queues and (why := neptune_problem(token)): raise CcdiffError(f"Neptune: {why}. Nothing was sent; {len(queues)} queues stay on disk.")
+    if queues and (why := neptune_problem(token)): raise CcdiffError(f"Neptune: {why}. Nothing was sent; {len(queues)} queue{'s' * (len(queues) > 1)} stay{'s' * (len(queues) == 1)} on disk.")
     rows = []
     for queue in queues:
         rows.append(_sync_queue(queue, token, patience, project))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'STATES', 'create_checkpoint_path', 'checkpoint_step', 'list_checkpoints', 'verify_checkpoint', 'rng_state',
-           'set_rng_state', 'save_checkpoint', 'Checkpoint', 'load_checkpoint', 'find_checkpoint',
+           'set_rng_state', 'save_checkpoint', 'Checkpoint', 'read_pipeline', 'load_checkpoint', 'find_checkpoint',
            'load_checkpoint_by_run_and_step', 'resolve_checkpoint', 'write_parent', 'read_parent', 'forks_of',
            'prune_checkpoints', 'clean_leftovers', 'RunLock']
 
@@ -55,20 +55,20 @@ def list_checkpoints(
     folder = run_dir(run_id, root) / "checkpoints"
     return sorted(filter(is_step, folder.iterdir()), key=checkpoint_step) if folder.is_dir() else []
 
-# %% ../nbs/04_checkpoint.ipynb #3a613000
+# %% ../nbs/04_checkpoint.ipynb #ab8ee9df
 def _walk(folder, prefix=""):
-    "Yield (relative name, kind) of everything below `folder`: file, symlink, empty folder or special file; nothing is followed or opened."
+    "Yield (relative name, kind) of everything below `folder`, all but `file` being odd; nothing is followed or opened."
     for entry in sorted(os.scandir(folder), key=lambda e: e.name):
         name = prefix + entry.name
         if entry.is_symlink(): yield name, "symlink"
-        elif entry.is_dir(): yield from list(_walk(entry.path, name + "/")) or [(name, "empty folder")]
-        else: yield name, "file" if entry.is_file() else "special file"
+        elif entry.is_dir(): yield from list(_walk(entry.path, name + "/")) or [(name, "folder without files")]
+        else: yield name, "file" if entry.is_file() else "pipe, socket or device"
 
 def _sha256(path):
     "SHA-256 of a file's bytes, in hex."
     with open(path, "rb") as f: return hashlib.file_digest(f, "sha256").hexdigest()
 
-# %% ../nbs/04_checkpoint.ipynb #84f71cc2
+# %% ../nbs/04_checkpoint.ipynb #1dceb543
 FORMAT = 1 # of the checkpoint folder; raised when an older ccdiff could no longer read it
 
 def _render_manifest(body):
@@ -78,10 +78,12 @@ def _render_manifest(body):
 
 def _seal(folder, step):
     "Force every file below `folder` to the disk, then write the manifest that describes them, and force that and the folders."
+    import ccdiff
     from importlib.metadata import version
     files = {n: {"bytes": (folder / n).stat().st_size, "sha256": _sha256(folder / n)} for n, _ in _walk(folder)}
     for name in files: _fsync(folder / name)
-    body = dict(format=FORMAT, step=step, files=files, versions={n: version(n) for n in ("torch", "diffusers", "safetensors")})
+    versions = {"ccdiff": ccdiff.__version__, **{n: version(n) for n in ("torch", "diffusers", "safetensors")}}
+    body = dict(format=FORMAT, step=step, files=files, versions=versions)
     (folder / _MANIFEST).write_bytes(_render_manifest(body))
     for path in [folder / _MANIFEST, *(p for p in folder.rglob("*") if p.is_dir()), folder]: _fsync(path)
 
@@ -92,7 +94,7 @@ def _fsync(path):
     try: os.fsync(fd)
     finally: os.close(fd)
 
-# %% ../nbs/04_checkpoint.ipynb #caf073fa
+# %% ../nbs/04_checkpoint.ipynb #2dd5df58
 def _read_manifest(path):
     "The manifest of a checkpoint folder as a dict whose entries have the right types; raises `CcdiffError` for anything else."
     if (path / _MANIFEST).stat().st_size > 2**22: raise CcdiffError("manifest.json is larger than any manifest")
@@ -101,7 +103,7 @@ def _read_manifest(path):
     except (ValueError, RecursionError): raise CcdiffError("manifest.json is not JSON") from None
     if not isinstance(body, dict) or type(body.get("format")) is not int: raise CcdiffError("manifest.json is not a manifest")
     if body["format"] > FORMAT:
-        raise CcdiffError(f"its format {body['format']} is newer than this ccdiff reads ({FORMAT}): pip install --upgrade ccdiff")
+        raise CcdiffError(f"manifest.json says format {body['format']}, newer than this ccdiff reads ({FORMAT}): pip install --upgrade ccdiff")
     body.pop("manifest_sha256", None)
     if raw != _render_manifest(body): raise CcdiffError("manifest.json was changed after it was written")
     files = body.get("files")
@@ -110,13 +112,13 @@ def _read_manifest(path):
     if body["format"] != FORMAT or type(body.get("step")) is not int or not good: raise CcdiffError("manifest.json is not a manifest")
     return body
 
-# %% ../nbs/04_checkpoint.ipynb #618851d4
+# %% ../nbs/04_checkpoint.ipynb #09926ca3
 def _compare(path, names):
     "Yield what is wrong with the files `names` found below `path`, measured by the manifest there."
     body = _read_manifest(path)
     with contextlib.suppress(CcdiffError):
-        if checkpoint_step(path) != body["step"]: yield f"its manifest is for step {body['step']}"
-    files, names = body["files"], set(names) - {_MANIFEST}
+        if checkpoint_step(path) != body["step"]: yield f"manifest.json is for step {body['step']}"
+    files, names = body["files"], names - {_MANIFEST}
     yield from (f"{n!r} is missing" for n in sorted({*files, "state.json", "pipeline/model_index.json"} - names))
     yield from (f"{n!r} is not in the manifest" for n in sorted(names - set(files)))
     for name in sorted(names & set(files)):
@@ -124,7 +126,7 @@ def _compare(path, names):
         if size != files[name]["bytes"]: yield f"{name!r} has {size} bytes, not {files[name]['bytes']}"
         elif _sha256(path / name) != files[name]["sha256"]: yield f"{name!r} was changed after it was written (SHA-256 differs)"
 
-# %% ../nbs/04_checkpoint.ipynb #6f798ebc
+# %% ../nbs/04_checkpoint.ipynb #19ec8dc7
 def verify_checkpoint(
     path, # a checkpoint folder
 ) -> list:
@@ -134,25 +136,31 @@ def verify_checkpoint(
         if path.is_symlink() or not path.is_dir(): return ["it is not a folder" if path.exists() else "it does not exist"]
         entries = dict(_walk(path))
         odd = [f"{name!r} is a {kind}" for name, kind in entries.items() if kind != "file"]
-        if odd or _MANIFEST not in entries: return odd or ["'manifest.json' is missing"]
-        return list(_compare(path, entries))
+        files = {name for name, kind in entries.items() if kind == "file"}
+        return odd + (list(_compare(path, files)) if _MANIFEST in files else ["'manifest.json' is missing"])
     except (CcdiffError, OSError, RecursionError) as e: return [str(e)]
 
-# %% ../nbs/04_checkpoint.ipynb #b2e1060b
+# %% ../nbs/04_checkpoint.ipynb #966a83ee
 STATES = ("optimizer", "lr_scheduler", "ema", "scaler", "rng", "extra") # what a checkpoint can hold besides the weights
+_OWN = ("checkpoint_format", "format", "packed", "parameters") # further entries of state.json that are not the caller's
 
 def _write_states(folder, document, states):
     "state.json from `document` and the trees of `states`, and a safetensors file for each of them that has tensors."
     from safetensors.torch import save_file
-    taken = {*STATES, "checkpoint_format"} & set(document)
+    taken = {*STATES, *_OWN} & set(document)
     if taken: raise CcdiffError(f"state has the key {min(taken)!r}, which the checkpoint needs itself; use another, or the argument of that name.")
-    document = {**document, "checkpoint_format": FORMAT}
+    document = {**document, "checkpoint_format": FORMAT, "packed": list(STATES), "parameters": states.pop("parameters")}
     for name, value in states.items():
-        if value is None: continue
         document[name], tensors = pack_state(value.state_dict() if hasattr(value, "state_dict") else value)
         if tensors: save_file(tensors, folder / f"{name}.safetensors")
     try: (folder / "state.json").write_text(json.dumps(document), encoding="utf-8")
     except TypeError as e: raise CcdiffError(f"state cannot be stored: {e}; use numbers, strings, lists and dicts.") from None
+
+def _names_of_parameters(optimizer, network):
+    "The names of the optimizer's parameters in its order, for `load_training_state`; `None` if they cannot be known."
+    from ccdiff.pipeline import _parameter_names
+    if not hasattr(optimizer, "param_groups") or not hasattr(network, "named_parameters"): return None
+    with contextlib.suppress(CcdiffError): return _parameter_names(optimizer, network)
 
 # %% ../nbs/04_checkpoint.ipynb #08cc6f7f
 def rng_state() -> dict:
@@ -180,28 +188,33 @@ def set_rng_state(
     torch.set_rng_state(state["torch"])
     for i, s in enumerate(state["cuda"][:torch.cuda.device_count()]): torch.cuda.set_rng_state(s, i)
 
-# %% ../nbs/04_checkpoint.ipynb #d42a3f1d
-def _discard(path):
-    "Rename a folder to `.trash-…`, so that it is gone at once, then delete it."
+# %% ../nbs/04_checkpoint.ipynb #f2f5dfe8
+def _set_aside(path):
+    "Rename a folder to `.trash-…`, so that it is gone at once; returns the new path."
     trash = path.with_name(f".trash-{path.name}-{secrets.token_hex(4)}")
     os.rename(path, trash)
-    shutil.rmtree(trash) if trash.is_dir() and not trash.is_symlink() else trash.unlink()
+    return trash
+
+def _delete(path):
+    "Delete a folder with all that is in it, or whatever else is there; a link is not followed."
+    if path.is_dir() and not path.is_symlink(): shutil.rmtree(path)
+    else: path.unlink(missing_ok=True)
 
 def _make_folder(path):
     "Make a folder and those above it, each one forced to the disk."
     if path.is_dir(): return
     _make_folder(path.parent)
-    with contextlib.suppress(FileExistsError if path.is_dir() else ()): path.mkdir()
+    path.mkdir(exist_ok=True)
     _fsync(path.parent)
 
 def _may_write(path, overwrite):
     "Raise `CcdiffError` if `path` holds a good checkpoint that must not be replaced; warn if what it holds is no good."
-    if not (path.exists() or path.is_symlink()) or overwrite: return
+    if overwrite or not os.path.lexists(path): return
     problems = verify_checkpoint(path)
     if not problems: raise CcdiffError(f"{path} is already there and is good; save another step, or pass overwrite=True.")
     warnings.warn(f"{path} does not verify ({problems[0]}) and is replaced.", stacklevel=3)
 
-# %% ../nbs/04_checkpoint.ipynb #0c2512c3
+# %% ../nbs/04_checkpoint.ipynb #b00717a2
 def save_checkpoint(
     path,             # the step folder to make, from `create_checkpoint_path`
     pipeline,         # the pipeline with the weights to sample with: the averaged ones if there is an EMA
@@ -213,13 +226,14 @@ def save_checkpoint(
     ema=None,         # the EMA, or its state dict
     scaler=None,      # the gradient scaler, or its state dict
     rng=None,         # from `rng_state`, or a dict of them by process
-    extra=None,       # a nest of tensors, numbers, strings, lists and dicts
+    extra=None,       # a dict of tensors, numbers, strings, lists and dicts
     overwrite: bool = False, # replace a good checkpoint of the same step
 ) -> Path:
     "Write one checkpoint, durably and all at once; returns its path. Raises `CcdiffError` if it cannot, with all older ones as they were."
     path, step = Path(path), checkpoint_step(path)
     if state.get("step", step) != step: raise CcdiffError(f"state['step'] is {state['step']!r}, but the folder is {path.name}.")
-    states = dict(optimizer=optimizer, lr_scheduler=lr_scheduler, ema=ema, scaler=scaler, rng=rng, extra=extra)
+    names = _names_of_parameters(optimizer, pipeline.unet if model is None else model)
+    states = dict(optimizer=optimizer, lr_scheduler=lr_scheduler, ema=ema, scaler=scaler, rng=rng, extra=extra or {}, parameters=names)
     _may_write(path, overwrite)
     with _appearing(path) as temp:
         pipeline.save_pretrained(temp / "pipeline")
@@ -228,7 +242,7 @@ def save_checkpoint(
         _seal(temp, step)
     return path
 
-# %% ../nbs/04_checkpoint.ipynb #febf799d
+# %% ../nbs/04_checkpoint.ipynb #930d3bd3
 @contextlib.contextmanager
 def _appearing(path):
     "A temporary folder that becomes `path` when the block ends well, and vanishes when it does not."
@@ -237,9 +251,13 @@ def _appearing(path):
     try:
         _make_folder(temp)
         yield temp
-        if path.exists() or path.is_symlink(): _discard(path)
-        os.rename(temp, path)
+        old = _set_aside(path) if os.path.lexists(path) else None
+        try: os.rename(temp, path)
+        except OSError:
+            if old: os.rename(old, path)
+            raise
         _fsync(path.parent)
+        if old: _delete(old)
     except (OSError, SafetensorError) as e:
         raise CcdiffError(f"cannot save {path}: {e}. Older checkpoints are as they were. Free or mend the disk, or set CCDIFF_RUNS_DIR.") from e
     finally: shutil.rmtree(temp, ignore_errors=True)
@@ -250,7 +268,7 @@ def _write_weights(file, model):
     weights = model.state_dict() if hasattr(model, "state_dict") else model
     save_file({k: v.detach().to("cpu").contiguous() for k, v in weights.items()}, file)
 
-# %% ../nbs/04_checkpoint.ipynb #c602cadb
+# %% ../nbs/04_checkpoint.ipynb #b80a3d69
 @dataclass
 class Checkpoint:
     "A loaded checkpoint; all tensors are on the CPU except the pipeline's."
@@ -264,31 +282,39 @@ class Checkpoint:
     ema: dict | None = field(default=None, repr=False)
     scaler: dict | None = field(default=None, repr=False)
     rng: dict | None = field(default=None, repr=False)          # for `set_rng_state`
-    extra: object = field(default=None, repr=False)
+    extra: dict = field(default_factory=dict, repr=False)
+    parameters: list | None = field(default=None, repr=False)   # names of the optimizer's parameters in its order; `None` if not known
     verified: bool = True # False for a folder of `save_training_state`, which has no manifest to check
 
-# %% ../nbs/04_checkpoint.ipynb #d21a776e
+# %% ../nbs/04_checkpoint.ipynb #e1f97548
 def _read_states(path):
     "`(state, states)`: state.json without the trees of the states, and the states put together again."
     from safetensors.torch import load
     state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-    if not isinstance(state, dict): raise CcdiffError("state.json is not an object")
+    if not isinstance(state, dict): raise CcdiffError("state.json is not a dict")
     def read(name):
         file = path / f"{name}.safetensors"
         return unpack_state(state.pop(name), load(file.read_bytes()) if file.is_file() else {})
-    return state, {name: read(name) for name in STATES if name in state}
+    return state, {name: read(name) for name in STATES if state.get(name) is not None}
 
-def _read_pipeline(folder):
-    "The pipeline in `folder`: class names from our own table, weights from safetensors only, and exactly the network's."
-    import ccdiff.pipeline as p
+# %% ../nbs/04_checkpoint.ipynb #be49e13c
+def read_pipeline(
+    folder, # a folder that a pipeline's `save_pretrained` wrote
+):
+    "The `ClassConditionedPipeline` in `folder`, on the CPU: classes from our own tables, safetensors only, no code from the folder. `CcdiffError` if it is not one."
+    import diffusers
+    from ccdiff.pipeline import SCHEDULERS, ClassConditionedPipeline
     from ccdiff.unet import ClassConditionedUnet
-    unet, info = ClassConditionedUnet.from_pretrained(folder / "unet", output_loading_info=True, use_safetensors=True, local_files_only=True)
-    wrong = {k: v for k, v in info.items() if v}
-    if wrong: raise CcdiffError(f"the weights are not the network's: {wrong}")
-    name = json.loads((folder / "scheduler/scheduler_config.json").read_text())["_class_name"]
-    return p.ClassConditionedPipeline(unet, p.make_scheduler().from_pretrained(folder / "scheduler"))
+    folder = Path(folder)
+    try:
+        name = json.loads((folder / "scheduler/scheduler_config.json").read_text(encoding="utf-8"))["_class_name"]
+        check_choice("scheduler", name, [cls for cls, *_ in SCHEDULERS.values()])
+        scheduler = getattr(diffusers, name).from_pretrained(folder / "scheduler", local_files_only=True)
+        unet = ClassConditionedUnet.from_pretrained(folder / "unet", use_safetensors=True, local_files_only=True)
+    except Exception as e: raise CcdiffError(f"{folder} is not a pipeline that can be loaded: {e}") from e
+    return ClassConditionedPipeline(unet, scheduler)
 
-# %% ../nbs/04_checkpoint.ipynb #374c14a6
+# %% ../nbs/04_checkpoint.ipynb #0fb8b0a0
 def _is_training_state(path):
     "True for a folder that `save_training_state` made: a state.json that does not speak of a manifest, and no manifest."
     if (path / _MANIFEST).exists() or not (path / "state.json").is_file(): return False
@@ -308,9 +334,10 @@ def load_checkpoint(
     if problems: raise CcdiffError(f"{path} is not a good checkpoint: {'; '.join(problems[:4])}.")
     try:
         state, states = _read_states(path)
-        pipeline, raw = _read_pipeline(path / "pipeline"), path / "model.safetensors"
+        pipeline, raw = read_pipeline(path / "pipeline"), path / "model.safetensors"
         model = load(raw.read_bytes()) if raw.is_file() else {k: v.clone() for k, v in pipeline.unet.state_dict().items()}
-        state.pop("checkpoint_format", None)
+        states["parameters"] = state.get("parameters")
+        state = {k: v for k, v in state.items() if k not in _OWN}
         step = check_int("step", state.get("step"))
     except Exception as e: raise CcdiffError(f"{path} cannot be loaded: {e}") from e
     return Checkpoint(path, step, pipeline if device is None else pipeline.to(device), model, state, verified=verified, **states)
@@ -361,7 +388,7 @@ def resolve_checkpoint(
     if folder.is_dir(): return folder
     raise CcdiffError(f"{text!r} is neither RUN@STEP, nor a run with checkpoints, nor a folder. Runs in {runs_dir(root)}: {', '.join(runs) or 'none'}.")
 
-# %% ../nbs/04_checkpoint.ipynb #3d5079a0
+# %% ../nbs/04_checkpoint.ipynb #42707f9d
 def write_parent(
     run_id: str,        # the fork
     parent_run_id: str, # the run it was forked from
@@ -378,7 +405,8 @@ def write_parent(
         temp.write_text(text, encoding="utf-8"); _fsync(temp)
         os.replace(temp, file); _fsync(file.parent)
     except OSError as e: raise CcdiffError(f"cannot write {file}: {e}") from e
-    finally: temp.unlink(missing_ok=True)
+    finally:
+        with contextlib.suppress(OSError): temp.unlink()
     return file
 
 # %% ../nbs/04_checkpoint.ipynb #aba7c297
@@ -402,7 +430,7 @@ def forks_of(
     notes = {f.parent.name: read_parent(f.parent.name, root) for f in sorted(runs_dir(root).glob("*/parent.json"))}
     return {fork: note[1] for fork, note in notes.items() if note and note[0] == run_id}
 
-# %% ../nbs/04_checkpoint.ipynb #ecdedc15
+# %% ../nbs/04_checkpoint.ipynb #71033954
 def prune_checkpoints(
     run_id: str,                    # a run id, checked; the caller holds its lock
     keep_last: int = 2,             # how many of the newest that verify to keep, at least 2
@@ -422,12 +450,12 @@ def prune_checkpoints(
         step = checkpoint_step(path)
         if good < keep_last: good += not verify_checkpoint(path)
         elif step not in kept and (every is None or step % every):
-            try: _discard(path)
+            try: _delete(_set_aside(path))
             except OSError as e: warnings.warn(f"cannot delete {path}: {e}", stacklevel=2)
             else: gone.append(step)
     return sorted(gone)
 
-# %% ../nbs/04_checkpoint.ipynb #086c7be4
+# %% ../nbs/04_checkpoint.ipynb #4a2b762a
 def clean_leftovers(
     run_id: str, # a run id, checked; the caller holds its lock
     root=None,   # the runs directory; `None` for the default
@@ -435,9 +463,7 @@ def clean_leftovers(
     "Delete the `.tmp-…` and `.trash-…` folders that a killed process left among the checkpoints; returns their names."
     folder = run_dir(run_id, root) / "checkpoints"
     left = sorted(p for p in folder.glob(".t*") if p.name.startswith((".tmp-", ".trash-"))) if folder.is_dir() else []
-    for path in left:
-        if path.is_dir() and not path.is_symlink(): shutil.rmtree(path, ignore_errors=True)
-        else: path.unlink(missing_ok=True)
+    for path in left: _delete(path)
     return [p.name for p in left]
 
 # %% ../nbs/04_checkpoint.ipynb #6a575420

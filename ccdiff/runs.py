@@ -36,7 +36,7 @@ def find_run(
     known = f"Did you mean {', '.join(near)}?" if near else "There are no runs yet: `ccdiff-train --preset quick` makes one."
     raise CcdiffError(f"there is no run {text!r} in {runs_dir(root)}. {known}")
 
-# %% ../nbs/05d_runs.ipynb #aa8f37ef
+# %% ../nbs/05d_runs.ipynb #0aee9591
 def summarize(
     run_id: str, # the run's id
     root=None,   # the runs directory; `None` for the default
@@ -44,7 +44,7 @@ def summarize(
     "What the list says of a run: experiment, state, last step, last loss, steps with checkpoints, parent, when it began. A damaged record is a state."
     import sqlite3
     from ccdiff.checkpoint import checkpoint_step, list_checkpoints, read_parent
-    from ccdiff.record import fetch_runs_table, last_steps
+    from ccdiff.record import fetch_runs_table, last_steps, verify_record
     row = dict.fromkeys(["experiment", "step", "loss", "parent", "parent_step", "created"])
     row |= {"run": run_id, "state": "no record", "checkpoints": [checkpoint_step(p) for p in list_checkpoints(run_id, root)]}
     try:
@@ -55,7 +55,7 @@ def summarize(
         row |= {"experiment": known.get("sys/name"), "state": known["sys/state"], "created": known["sys/creation_time"],
                 "step": max(last_steps(run_id, root).values(), default=None), "loss": known[losses[0][1]] if losses else None}
         if known.get("sys/forking/parent"): row |= {"parent": known["sys/forking/parent"], "parent_step": known["sys/forking/step"]}
-    except (CcdiffError, sqlite3.Error) as e: row["state"] = f"damaged: {e}"
+    except (CcdiffError, sqlite3.Error) as e: row["state"] = f"{'damaged' if verify_record(run_id, root) else 'a parent is damaged'}: {e}"
     return row
 
 # %% ../nbs/05d_runs.ipynb #514c9add
@@ -129,7 +129,7 @@ def _show_checkpoints(run_id, root, verify):
         lines.append(f"  {checkpoint_step(path):>8}  {size:7.1f} MiB  {'; '.join(problems) or ('whole' if verify else '')}".rstrip())
     return lines
 
-# %% ../nbs/05d_runs.ipynb #04290d40
+# %% ../nbs/05d_runs.ipynb #57df1d72
 def show_command(
     args, # parsed arguments: runs_dir, run, everything, no_verify
 ) -> int:
@@ -139,7 +139,7 @@ def show_command(
     run_id = find_run(args.run, root)
     row = summarize(run_id, root)
     forks = [f"{r['run']}@{_number(r['parent_step'])}" for r in (summarize(i, root) for i in run_ids(root)) if r["parent"] == run_id]
-    record = (run_dir(run_id, root) / "run.sqlite3").is_file() and not row["state"].startswith("damaged")
+    record = (run_dir(run_id, root) / "run.sqlite3").is_file() and "damaged: " not in row["state"]
     known = fetch_runs_table([run_id], r"^sys/", root=root).iloc[0].to_dict() if record else {}
     head = {"run": run_id, "experiment": row["experiment"], "state": row["state"], "sessions": known.get("sys/sessions"), "began": _when(row["created"]),
             "last step": _number(row["step"]), "parent": f"{row['parent']}@{_number(row['parent_step'])}" if row["parent"] else "", "forks": ", ".join(forks),

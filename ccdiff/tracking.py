@@ -7,7 +7,7 @@ __all__ = ['environment', 'Run', 'plot_curves', 'plot_histograms', 'show_images_
            'download_files', 'fetch_metrics', 'fetch_runs_table', 'fetch_series', 'import_neptune_store',
            'list_attributes', 'list_runs', 'report', 'show_report']
 
-# %% ../nbs/05c_tracking.ipynb #11b1ac55
+# %% ../nbs/05c_tracking.ipynb #57e44643
 import atexit
 import logging
 import os
@@ -17,7 +17,6 @@ import sys
 import traceback
 from datetime import datetime, timezone
 from functools import lru_cache
-from pathlib import Path
 from .core import CcdiffError, check_choice, new_run_id, run_dir
 from .record import (File, FileItem, Histogram, RECORD, bad_names, download_files, fetch_metrics, fetch_runs_table, fetch_series,
                            import_neptune_store, last_steps, list_attributes, list_runs, open_run, plain_configs, plain_histogram,
@@ -227,7 +226,7 @@ def environment() -> dict:
         if torch.cuda.is_available(): found["gpu"] = torch.cuda.get_device_name()
     return {f"environment/{k}": v for k, v in found.items()}
 
-# %% ../nbs/05c_tracking.ipynb #ae680d04
+# %% ../nbs/05c_tracking.ipynb #f7bfabe4
 _NEPTUNE_KEYWORDS = ["api_token", "max_queue_size", "async_lag_threshold", "on_async_lag_callback", "on_queue_full_callback", "on_network_error_callback",
                      "on_error_callback", "on_warning_callback", "enable_console_log_capture", "runtime_namespace", "system_namespace", "source_tracking_config"]
 
@@ -248,6 +247,7 @@ def _open_sinks(run, root, resume, resume_step, what, keywords): # {name: sink}:
 
 def _more_sinks(run, store, last, what, keywords): # {name: sink} for the places that the mode asks for; one that cannot be made is done without
     from ccdiff.sinks import make_sinks
+    run.project = store.meta.get("project") or run.project # a resumed run keeps its own
     step = store.meta.get("fork_step")
     if run.mode != "local": keywords |= dict(inherit_configs=what["inherit_configs"], creation_time=what["creation_time"])
     try:
@@ -259,7 +259,7 @@ def _more_sinks(run, store, last, what, keywords): # {name: sink} for the places
         return {}
     return {sink.name: sink for sink in sinks}
 
-# %% ../nbs/05c_tracking.ipynb #72bae80d
+# %% ../nbs/05c_tracking.ipynb #b1fbb5fb
 class _Life(_Calls): # how a run ends, and what can be asked of it
     def close(
         self,
@@ -280,6 +280,7 @@ class _Life(_Calls): # how a run ends, and what can be asked of it
         self.close(timeout=0)
 
     def _at_exit(self):
+        if os.getpid() != self._pid: return # a forked child that ends is not the run's end
         self._status = "exited"
         self.close()
 
@@ -317,7 +318,7 @@ class _Asked(_Life): # what can be asked of a run
 
     def __repr__(self): return f"Run({self.run_id!r}, mode={self.mode!r})"
 
-# %% ../nbs/05c_tracking.ipynb #0d3c73c5
+# %% ../nbs/05c_tracking.ipynb #f429bd2d
 class Run(_Asked):
     "A run to log to: neptune-scale's `Run` over a local record. `with Run(…) as run:` closes it. Raises `CcdiffError` for wrong arguments only."
     def __init__(
@@ -325,7 +326,7 @@ class Run(_Asked):
         run_id: str | None = None,   # `None` for a new one, made from the experiment's name and the time
         project: str | None = None,  # "workspace/project"; `None` for `$NEPTUNE_PROJECT` or "local/ccdiff"
         mode: str | None = None,     # "local", "offline", "async" or "disabled"; `None` for `$NEPTUNE_MODE` or "local"
-        experiment_name: str | None = None,    # what the run belongs to
+        experiment_name: str | None = None,    # what the run belongs to; a resumed run keeps its own
         creation_time: datetime | None = None, # `None` for now
         fork_run_id: str | None = None, # the parent of a fork
         fork_step=None,              # the last step of the parent that the fork's history has
@@ -338,7 +339,7 @@ class Run(_Asked):
         for name in neptune_keywords: check_choice("keyword", name, _NEPTUNE_KEYWORDS)
         resume = resume or resume_step is not None
         if resume and not run_id: raise CcdiffError("resume needs run_id: which run shall go on? `ccdiff-runs list` shows the runs there are.")
-        self.mode, self._status, self._closed = _mode(mode), "finished", {}
+        self.mode, self._status, self._closed, self._pid = _mode(mode), "finished", {}, os.getpid()
         self.run_id = run_id or new_run_id(experiment_name or "run")
         self.project = project or os.environ.get("NEPTUNE_PROJECT") or "local/ccdiff"
         self.path = None if self.mode == "disabled" else run_dir(self.run_id, log_directory)
@@ -347,7 +348,7 @@ class Run(_Asked):
         atexit.register(self._at_exit)
         if self._sinks: self.log_configs(environment())
 
-# %% ../nbs/05c_tracking.ipynb #976984f8
+# %% ../nbs/05c_tracking.ipynb #c3b46cf7
 def _series_names(runs, attributes, root): # the metrics meant: an exact name if there is one, else a regular expression
     names = fetch_metrics(runs, attributes, root=root).columns.tolist()
     exact = [attributes] if isinstance(attributes, str) and attributes in names else names
@@ -367,6 +368,7 @@ def _draw_curve(ax, run_id, name, color, smooth, root): # one run's curve: its o
         ax.plot(line[(line.index >= inherited.index[-1]) & (line.index <= first)], color=color)
         ax.plot(inherited.index[-1], inherited.iloc[-1], "o", color=color)
 
+# %% ../nbs/05c_tracking.ipynb #d308762a
 def plot_curves(
     runs=None,       # runs or their ids, or a regular expression; `None` for all
     attributes="^train/loss$", # a metric's name, a list of names, or a regular expression; a panel for each

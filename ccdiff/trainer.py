@@ -249,9 +249,9 @@ def build_parser():
         for f in fields(part): _add_flag(group, f)
     return p
 
-# %% ../nbs/08_trainer.ipynb #b08562df
+# %% ../nbs/08_trainer.ipynb #f7294b02
 def config_of_run(
-    run_id: str,             # the run to go on from
+    run: str,                # id of the run to go on from
     step: int | None = None, # one of its checkpoints; `None` for the newest that verifies
     mode: str = "resume",    # "resume", or "fork"
     **changes,               # fields to set otherwise
@@ -259,13 +259,13 @@ def config_of_run(
     "The configuration saved in a run's checkpoint, turned to resume or fork that run. Raises `CcdiffError` if there is no such checkpoint."
     from ccdiff.checkpoint import find_checkpoint
     check_choice("mode", mode, ("resume", "fork"))
-    state = json.loads((find_checkpoint(run_id, step) / "state.json").read_text(encoding="utf-8"))
+    state = json.loads((find_checkpoint(run, step) / "state.json").read_text(encoding="utf-8"))
     if not isinstance(state.get("config"), dict):
-        raise CcdiffError(f"the checkpoint of run {run_id!r} holds no training configuration; load it with Trainer(config).load_training_state(folder).")
+        raise CcdiffError(f"the checkpoint of run {run!r} holds no training configuration; load it with Trainer(config).load_training_state(folder).")
     known = {f.name for f in fields(TrainConfig)}
     saved = {k: v for k, v in state["config"].items() if k in known}
     if mode == "fork": saved.update(run_id=None)
-    saved.update(neptune_mode=mode, resume_from_run_id=run_id, resume_from_step=step)
+    saved.update(neptune_mode=mode, resume_from_run_id=run, resume_from_step=step)
     return TrainConfig(**{**saved, **changes})
 
 # %% ../nbs/08_trainer.ipynb #f1bc8d77

@@ -634,36 +634,43 @@ class _Saving:
         self.saved_step = self.step
         return path
 
-# %% ../nbs/08_trainer.ipynb #42c870ca
+# %% ../nbs/08_trainer.ipynb #f58dab29
 class _Guarded:
     "A tracking run whose methods never raise; `None` as a run ignores every call."
     def __init__(self, run): self._run, self._told = run, set()
 
     def __getattr__(self, name):
         if name.startswith("__"): raise AttributeError(name)
-        def call(*args, **kwargs):
-            if self._run is None: return None
-            try: return getattr(self._run, name)(*args, **kwargs)
-            except Exception as e:
-                if name not in self._told: warnings.warn(f"tracking: {name} failed ({type(e).__name__}: {e}); training goes on", stacklevel=2)
-                self._told.add(name)
-        return call
+        return lambda *args, **kwargs: self._call(name, *args, **kwargs)
 
-# %% ../nbs/08_trainer.ipynb #fe471988
+    def _call(self, name, *args, **kwargs):
+        if self._run is None: return None
+        try: return getattr(self._run, name)(*args, **kwargs)
+        except Exception as e:
+            if name not in self._told: warnings.warn(f"tracking: {name} failed ({type(e).__name__}: {e}); training goes on", stacklevel=3)
+            self._told.add(name)
+
+    def end_session(self, how):
+        "Close the run; `how` is the type of the exception that ended it, or None."
+        self._call("__exit__", how, None, None)
+
+# %% ../nbs/08_trainer.ipynb #dc008e71
 class _Tracking:
     "The run's record: opened when training starts, closed when it ends."
     def _open_run(self):
         "A tracking run for this training run, or `None` if there is to be none or it cannot be opened."
         if self._given_run is not None or not self.accelerator.is_main_process: return self._given_run or None
-        from ccdiff.tracking import Run
         c, parent = self.config, self.parent
-        try: return Run(run_id=self.run_id, project=c.neptune_project, experiment_name=c.neptune_experiment, **self._history_of_run(parent))
+        try:
+            from ccdiff.tracking import Run
+            return Run(run_id=self.run_id, project=c.neptune_project, experiment_name=c.neptune_experiment, **self._history_of_run(parent))
         except Exception as e:
             warnings.warn(f"tracking is off: {type(e).__name__}: {e}", stacklevel=2)
 
     def _history_of_run(self, parent):
-        "The arguments that say where the run's history comes from."
-        if self.step and not (parent and parent["step"] == self.step): return {"resume": True}
+        "The arguments that say where the run's history comes from; a record that is there is continued, its points after `self.step` hidden."
+        from ccdiff.record import RECORD
+        if (run_dir(self.run_id) / RECORD).exists() or self.config.neptune_mode == "resume": return dict(resume=True, resume_step=self.step)
         return dict(fork_run_id=parent["run_id"], fork_step=parent["step"]) if parent else {}
 
     @contextlib.contextmanager
@@ -675,17 +682,23 @@ class _Tracking:
         self.run.log_configs({f"environment/{k}": v for k, v in self.environment.items()})
         self.run.log_configs({"images/summary": self.images.summary(), "images/fingerprint": self.images.fingerprint})
         self.watcher = self._make_watcher(run)
+        how = None
         try: yield
+        except BaseException as e:
+            how = type(e)
+            raise
         finally:
             self.watcher = None
-            if self._given_run is None: self.run.close()
+            if run is not None and self._given_run is None: self.run.end_session(KeyboardInterrupt if self._signal else how)
 
     def _make_watcher(self, run):
         "`watch(step)` of a `TorchWatcher`, or `None`."
         c = self.config
         if run is None or not c.watch_every: return None
-        from ccdiff.watcher import TorchWatcher
-        return TorchWatcher(self.unet, self.run, tensor_stats=c.tensor_stats.split(","), base_namespace="debug").watch
+        try:
+            from ccdiff.watcher import TorchWatcher
+            return TorchWatcher(self.unet, self.run, tensor_stats=c.tensor_stats.split(","), base_namespace="debug").watch
+        except ImportError as e: warnings.warn(f"watching is off: {e}", stacklevel=2)
 
 # %% ../nbs/08_trainer.ipynb #7597050a
 def sample_grid(

@@ -249,7 +249,7 @@ def build_parser():
         for f in fields(part): _add_flag(group, f)
     return p
 
-# %% ../nbs/08_trainer.ipynb #f7294b02
+# %% ../nbs/08_trainer.ipynb #ba2ad499
 def config_of_run(
     run: str,                # id of the run to go on from
     step: int | None = None, # one of its checkpoints; `None` for the newest that verifies
@@ -264,8 +264,7 @@ def config_of_run(
         raise CcdiffError(f"the checkpoint of run {run!r} holds no training configuration; load it with Trainer(config).load_training_state(folder).")
     known = {f.name for f in fields(TrainConfig)}
     saved = {k: v for k, v in state["config"].items() if k in known}
-    if mode == "fork": saved.update(run_id=None)
-    saved.update(neptune_mode=mode, resume_from_run_id=run, resume_from_step=step)
+    saved.update(run_id=None, neptune_mode=mode, resume_from_run_id=run, resume_from_step=step)
     return TrainConfig(**{**saved, **changes})
 
 # %% ../nbs/08_trainer.ipynb #f1bc8d77
@@ -537,7 +536,7 @@ def _environment(accelerator, threads):
     return dict(threads=threads, device=device.type, device_name=name, processes=accelerator.num_processes, precision=accelerator.mixed_precision,
                 torch=torch.__version__, diffusers=diffusers.__version__, accelerate=accelerate.__version__, python=platform.python_version())
 
-# %% ../nbs/08_trainer.ipynb #a663c19e
+# %% ../nbs/08_trainer.ipynb #59c91d77
 class _Building:
     "Putting a trainer together, from nothing or from a checkpoint."
     def _build(self, checkpoint):
@@ -574,6 +573,7 @@ class _Building:
             warnings.simplefilter("ignore") # torch warns of last_epoch, which is what is wanted
             self.schedule = get_scheduler(c.lr_scheduler, optimizer=self.optimizer.optimizer, num_warmup_steps=c.warmup_steps,
                                           num_training_steps=self.schedule_steps, last_epoch=self.step - 1)
+        self.schedule._step_count = self.step + 1 # torch's own count of calls, as if there had been no stop
 
 # %% ../nbs/08_trainer.ipynb #ca78901d
 class _Loading:

@@ -55,14 +55,14 @@ def list_checkpoints(
     folder = run_dir(run_id, root) / "checkpoints"
     return sorted(filter(is_step, folder.iterdir()), key=checkpoint_step) if folder.is_dir() else []
 
-# %% ../nbs/04_checkpoint.ipynb #3a613000
+# %% ../nbs/04_checkpoint.ipynb #ab8ee9df
 def _walk(folder, prefix=""):
-    "Yield (relative name, kind) of everything below `folder`: file, symlink, empty folder or special file; nothing is followed or opened."
+    "Yield (relative name, kind) of everything below `folder`, all but `file` being odd; nothing is followed or opened."
     for entry in sorted(os.scandir(folder), key=lambda e: e.name):
         name = prefix + entry.name
         if entry.is_symlink(): yield name, "symlink"
-        elif entry.is_dir(): yield from list(_walk(entry.path, name + "/")) or [(name, "empty folder")]
-        else: yield name, "file" if entry.is_file() else "special file"
+        elif entry.is_dir(): yield from list(_walk(entry.path, name + "/")) or [(name, "folder without files")]
+        else: yield name, "file" if entry.is_file() else "pipe, socket or device"
 
 def _sha256(path):
     "SHA-256 of a file's bytes, in hex."
@@ -92,7 +92,7 @@ def _fsync(path):
     try: os.fsync(fd)
     finally: os.close(fd)
 
-# %% ../nbs/04_checkpoint.ipynb #caf073fa
+# %% ../nbs/04_checkpoint.ipynb #2dd5df58
 def _read_manifest(path):
     "The manifest of a checkpoint folder as a dict whose entries have the right types; raises `CcdiffError` for anything else."
     if (path / _MANIFEST).stat().st_size > 2**22: raise CcdiffError("manifest.json is larger than any manifest")
@@ -101,7 +101,7 @@ def _read_manifest(path):
     except (ValueError, RecursionError): raise CcdiffError("manifest.json is not JSON") from None
     if not isinstance(body, dict) or type(body.get("format")) is not int: raise CcdiffError("manifest.json is not a manifest")
     if body["format"] > FORMAT:
-        raise CcdiffError(f"its format {body['format']} is newer than this ccdiff reads ({FORMAT}): pip install --upgrade ccdiff")
+        raise CcdiffError(f"manifest.json says format {body['format']}, newer than this ccdiff reads ({FORMAT}): pip install --upgrade ccdiff")
     body.pop("manifest_sha256", None)
     if raw != _render_manifest(body): raise CcdiffError("manifest.json was changed after it was written")
     files = body.get("files")
@@ -110,13 +110,13 @@ def _read_manifest(path):
     if body["format"] != FORMAT or type(body.get("step")) is not int or not good: raise CcdiffError("manifest.json is not a manifest")
     return body
 
-# %% ../nbs/04_checkpoint.ipynb #618851d4
+# %% ../nbs/04_checkpoint.ipynb #09926ca3
 def _compare(path, names):
     "Yield what is wrong with the files `names` found below `path`, measured by the manifest there."
     body = _read_manifest(path)
     with contextlib.suppress(CcdiffError):
-        if checkpoint_step(path) != body["step"]: yield f"its manifest is for step {body['step']}"
-    files, names = body["files"], set(names) - {_MANIFEST}
+        if checkpoint_step(path) != body["step"]: yield f"manifest.json is for step {body['step']}"
+    files, names = body["files"], names - {_MANIFEST}
     yield from (f"{n!r} is missing" for n in sorted({*files, "state.json", "pipeline/model_index.json"} - names))
     yield from (f"{n!r} is not in the manifest" for n in sorted(names - set(files)))
     for name in sorted(names & set(files)):
@@ -124,7 +124,7 @@ def _compare(path, names):
         if size != files[name]["bytes"]: yield f"{name!r} has {size} bytes, not {files[name]['bytes']}"
         elif _sha256(path / name) != files[name]["sha256"]: yield f"{name!r} was changed after it was written (SHA-256 differs)"
 
-# %% ../nbs/04_checkpoint.ipynb #6f798ebc
+# %% ../nbs/04_checkpoint.ipynb #19ec8dc7
 def verify_checkpoint(
     path, # a checkpoint folder
 ) -> list:
@@ -134,8 +134,8 @@ def verify_checkpoint(
         if path.is_symlink() or not path.is_dir(): return ["it is not a folder" if path.exists() else "it does not exist"]
         entries = dict(_walk(path))
         odd = [f"{name!r} is a {kind}" for name, kind in entries.items() if kind != "file"]
-        if odd or _MANIFEST not in entries: return odd or ["'manifest.json' is missing"]
-        return list(_compare(path, entries))
+        files = {name for name, kind in entries.items() if kind == "file"}
+        return odd + (list(_compare(path, files)) if _MANIFEST in files else ["'manifest.json' is missing"])
     except (CcdiffError, OSError, RecursionError) as e: return [str(e)]
 
 # %% ../nbs/04_checkpoint.ipynb #b2e1060b
@@ -180,23 +180,28 @@ def set_rng_state(
     torch.set_rng_state(state["torch"])
     for i, s in enumerate(state["cuda"][:torch.cuda.device_count()]): torch.cuda.set_rng_state(s, i)
 
-# %% ../nbs/04_checkpoint.ipynb #d42a3f1d
-def _discard(path):
-    "Rename a folder to `.trash-…`, so that it is gone at once, then delete it."
+# %% ../nbs/04_checkpoint.ipynb #f2f5dfe8
+def _set_aside(path):
+    "Rename a folder to `.trash-…`, so that it is gone at once; returns the new path."
     trash = path.with_name(f".trash-{path.name}-{secrets.token_hex(4)}")
     os.rename(path, trash)
-    shutil.rmtree(trash) if trash.is_dir() and not trash.is_symlink() else trash.unlink()
+    return trash
+
+def _delete(path):
+    "Delete a folder with all that is in it, or whatever else is there; a link is not followed."
+    if path.is_dir() and not path.is_symlink(): shutil.rmtree(path)
+    else: path.unlink(missing_ok=True)
 
 def _make_folder(path):
     "Make a folder and those above it, each one forced to the disk."
     if path.is_dir(): return
     _make_folder(path.parent)
-    with contextlib.suppress(FileExistsError if path.is_dir() else ()): path.mkdir()
+    path.mkdir(exist_ok=True)
     _fsync(path.parent)
 
 def _may_write(path, overwrite):
     "Raise `CcdiffError` if `path` holds a good checkpoint that must not be replaced; warn if what it holds is no good."
-    if not (path.exists() or path.is_symlink()) or overwrite: return
+    if overwrite or not os.path.lexists(path): return
     problems = verify_checkpoint(path)
     if not problems: raise CcdiffError(f"{path} is already there and is good; save another step, or pass overwrite=True.")
     warnings.warn(f"{path} does not verify ({problems[0]}) and is replaced.", stacklevel=3)
@@ -228,7 +233,7 @@ def save_checkpoint(
         _seal(temp, step)
     return path
 
-# %% ../nbs/04_checkpoint.ipynb #febf799d
+# %% ../nbs/04_checkpoint.ipynb #930d3bd3
 @contextlib.contextmanager
 def _appearing(path):
     "A temporary folder that becomes `path` when the block ends well, and vanishes when it does not."
@@ -237,9 +242,13 @@ def _appearing(path):
     try:
         _make_folder(temp)
         yield temp
-        if path.exists() or path.is_symlink(): _discard(path)
-        os.rename(temp, path)
+        old = _set_aside(path) if os.path.lexists(path) else None
+        try: os.rename(temp, path)
+        except OSError:
+            if old: os.rename(old, path)
+            raise
         _fsync(path.parent)
+        if old: _delete(old)
     except (OSError, SafetensorError) as e:
         raise CcdiffError(f"cannot save {path}: {e}. Older checkpoints are as they were. Free or mend the disk, or set CCDIFF_RUNS_DIR.") from e
     finally: shutil.rmtree(temp, ignore_errors=True)
@@ -402,7 +411,7 @@ def forks_of(
     notes = {f.parent.name: read_parent(f.parent.name, root) for f in sorted(runs_dir(root).glob("*/parent.json"))}
     return {fork: note[1] for fork, note in notes.items() if note and note[0] == run_id}
 
-# %% ../nbs/04_checkpoint.ipynb #ecdedc15
+# %% ../nbs/04_checkpoint.ipynb #71033954
 def prune_checkpoints(
     run_id: str,                    # a run id, checked; the caller holds its lock
     keep_last: int = 2,             # how many of the newest that verify to keep, at least 2
@@ -422,12 +431,12 @@ def prune_checkpoints(
         step = checkpoint_step(path)
         if good < keep_last: good += not verify_checkpoint(path)
         elif step not in kept and (every is None or step % every):
-            try: _discard(path)
+            try: _delete(_set_aside(path))
             except OSError as e: warnings.warn(f"cannot delete {path}: {e}", stacklevel=2)
             else: gone.append(step)
     return sorted(gone)
 
-# %% ../nbs/04_checkpoint.ipynb #086c7be4
+# %% ../nbs/04_checkpoint.ipynb #4a2b762a
 def clean_leftovers(
     run_id: str, # a run id, checked; the caller holds its lock
     root=None,   # the runs directory; `None` for the default
@@ -435,9 +444,7 @@ def clean_leftovers(
     "Delete the `.tmp-…` and `.trash-…` folders that a killed process left among the checkpoints; returns their names."
     folder = run_dir(run_id, root) / "checkpoints"
     left = sorted(p for p in folder.glob(".t*") if p.name.startswith((".tmp-", ".trash-"))) if folder.is_dir() else []
-    for path in left:
-        if path.is_dir() and not path.is_symlink(): shutil.rmtree(path, ignore_errors=True)
-        else: path.unlink(missing_ok=True)
+    for path in left: _delete(path)
     return [p.name for p in left]
 
 # %% ../nbs/04_checkpoint.ipynb #6a575420

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['MAX_STEP', 'RECORD', 'Histogram', 'File', 'plain_step', 'flatten', 'plain_metrics', 'plain_configs', 'bad_names',
            'plain_texts', 'plain_histogram', 'FileItem', 'store_file', 'LocalStore', 'open_run', 'list_runs',
-           'fetch_metrics', 'fetch_series', 'last_steps']
+           'fetch_metrics', 'fetch_series', 'last_steps', 'list_attributes', 'fetch_runs_table', 'download_files',
+           'verify_record', 'import_neptune_store']
 
 # %% ../nbs/05a_record.ipynb #c9e87c2c
 import hashlib
@@ -25,13 +26,16 @@ from pathlib import Path
 import numpy as np
 from .core import CcdiffError, check_choice, check_run_id, run_dir, runs_dir
 
-# %% ../nbs/05a_record.ipynb #574177dd
+# %% ../nbs/05a_record.ipynb #6c4d2c5d
 @dataclass
 class Histogram:
     "Counts or densities between bin edges: `n` bins have `n + 1` edges. Lists, numpy arrays or tensors. After `neptune_scale.types.Histogram`."
     bin_edges: object        # the edges, ascending
     counts: object = None    # how many values fell in each bin
     densities: object = None # or the probability density in each bin
+
+    def __repr__(self):
+        return f"Histogram({len(self.bin_edges) - 1} {'densities' if self.counts is None else 'counts'}, {self.bin_edges[0]:.3g} to {self.bin_edges[-1]:.3g})"
 
 # %% ../nbs/05a_record.ipynb #266aa509
 @dataclass
@@ -392,7 +396,7 @@ class _Calls(_Rows): # what is logged at steps, and tags
     def remove_tags(self, tags, group_tags=False):
         self._write(lambda db: db.executemany("DELETE FROM tag WHERE name=? AND grouped=?", [(t, int(group_tags)) for t in tags]))
 
-# %% ../nbs/05a_record.ipynb #782d756a
+# %% ../nbs/05a_record.ipynb #71ec97a1
 class LocalStore(_Calls):
     "One session that writes to a run's record: the calls of a sink, arguments in plain form. They raise `sqlite3.Error` or `OSError` if they fail."
     def __init__(
@@ -403,7 +407,7 @@ class LocalStore(_Calls):
         started: datetime | None = None, # when the session began; `None` for now
     ):
         super().__init__(Path(path))
-        self.files = self.path.parent / "files"
+        self.meta = _meta(self._db) # what the run is: its project, its parent, …
         row = (kind, None if resume_step is None else _micro(plain_step(resume_step)), _millis(started), os.getpid())
         sql = "INSERT INTO session(kind, resume_step, started, pid) VALUES(?, ?, ?, ?)"
         try: self._write(lambda db: setattr(self, "session", db.execute(sql, row).lastrowid))
@@ -419,7 +423,7 @@ class LocalStore(_Calls):
         try: self._write(lambda db: db.execute("UPDATE session SET closed=?, status=? WHERE id=?", (_millis(), status, self.session)))
         finally: self._db.close()
 
-# %% ../nbs/05a_record.ipynb #1f650f40
+# %% ../nbs/05a_record.ipynb #7ff7a77f
 def _fork_meta(run_id, fork_run_id, fork_step, root): # what a fork remembers
     if (fork_run_id is None) != (fork_step is None): raise CcdiffError("fork_run_id and fork_step belong together: which run, and after which step?")
     if fork_run_id is None: return {}
@@ -431,17 +435,15 @@ def _fork_meta(run_id, fork_run_id, fork_step, root): # what a fork remembers
     except CcdiffError as e: _log.warning("The fork's history begins empty: %s", e)
     return meta
 
-def _resume_meta(run_id, path, fork): # the meta of the record to resume, after a look at whether it is the right one
+def _check_resumed(run_id, path, fork): # a fork may be resumed with its parent named again, as Neptune asks for, but not with another one
     with closing(_read_only(path)) as db: meta = _meta(db)
-    for key in ("fork_run_id", "fork_step"):
-        if fork and fork[key] != meta.get(key):
-            raise CcdiffError(f"run {run_id!r} cannot be resumed as a fork of {fork['fork_run_id']!r}: it began "
-                              f"{'as a fork of ' + repr(meta['fork_run_id']) if 'fork_run_id' in meta else 'as a new run'}. Leave fork_run_id out.")
-    return meta
+    if any(fork and fork[key] != meta.get(key) for key in ("fork_run_id", "fork_step")):
+        began = f"a fork of {meta['fork_run_id']!r} at {_step_of(meta['fork_step']):g}" if "fork_run_id" in meta else "a new run"
+        raise CcdiffError(f"run {run_id!r} began as {began}, so it cannot be resumed as a fork of {fork['fork_run_id']!r}; leave fork_run_id out.")
 
 def _meta(db): return {k: json.loads(v) for k, v in db.execute("SELECT key, value FROM meta")}
 
-# %% ../nbs/05a_record.ipynb #607b3486
+# %% ../nbs/05a_record.ipynb #d4226cfe
 def open_run(
     run_id: str,               # the run's id
     resume: bool = False,      # go on with a run that exists; else it must not
@@ -458,7 +460,7 @@ def open_run(
     path = run_dir(run_id, root) / RECORD
     fork = _fork_meta(run_id, fork_run_id, fork_step, root)
     if resume and path.exists():
-        _resume_meta(run_id, path, fork)
+        _check_resumed(run_id, path, fork)
         return LocalStore(path, "resume", resume_step)
     if resume and not path.parent.exists(): raise CcdiffError(f"there is no run {run_id!r} to resume; `ccdiff-runs list` shows the runs there are.")
     if resume: _log.warning("Run %r has no record yet; it begins here.", run_id)
@@ -702,3 +704,187 @@ def _system(run_id, path, meta): # the sys/… attributes of one run, named as N
              "sys/tags": tags[0], "sys/group_tags": tags[1]}
     if "fork_run_id" in meta: found |= {"sys/forking/parent": meta["fork_run_id"], "sys/forking/step": _step_of(meta["fork_step"])}
     return found
+
+# %% ../nbs/05a_record.ipynb #12348b41
+def _last_values(segments, match): # {path: the last value of the history}: metrics, texts, histograms and files
+    found = {}
+    for age, (run_id, path, ceilings, _) in enumerate(segments):
+        with closing(_read_only(path)) as db:
+            for table, kinds, column in (("metric", ("metric",), "value"), ("series", ("string", "histogram", "file"), "payload")):
+                names = _names(db, kinds, match)
+                for session, ceiling in ceilings.items():
+                    sql = f"SELECT attr, MAX(step), {column} FROM {table} WHERE session=? AND step<=? GROUP BY attr" # the row of the largest step
+                    for attr, step, value in db.execute(sql, (session, ceiling)):
+                        if attr not in names: continue
+                        name, kind = names[attr]
+                        if found.get(name, (-1,))[:2] <= (step, age << 32 | session): found[name] = (step, age << 32 | session, kind, value, path, run_id)
+    return {name: (float("nan") if value is None else value) if kind == "metric" else _unpack_series(kind, value, path, run_id, name, step)
+            for name, (step, _, kind, value, path, run_id) in found.items()}
+
+def _attributes(run_id, match, root): # everything one run has: {path: value}, the last one of a series
+    segments = _segments(run_id, root)
+    system = {k: v for k, v in _system(run_id, segments[-1][1], segments[-1][3]).items() if match(k)}
+    return system | _configs(segments, match) | _last_values(segments, match)
+
+# %% ../nbs/05a_record.ipynb #2ad0e97c
+def list_attributes(
+    runs=None,       # a list of run ids, a run's id, or a regular expression; `None` for all
+    attributes=None, # a regular expression, or a list of exact names; `None` for all
+    project: str | None = None, # only runs of this project
+    root=None,       # the runs directory; `None` for the default
+) -> list:
+    "The names that the runs have logged under, inherited ones included, sorted. After `neptune_query.runs.list_attributes`."
+    match = _matcher(attributes)
+    return sorted({name for run_id in list_runs(runs, project, root) for name in _attributes(run_id, match, root)})
+
+def fetch_runs_table(
+    runs=None,       # a list of run ids, a run's id, or a regular expression; `None` for all
+    attributes=None, # a regular expression, or a list of exact names; `None` for all
+    sort_by: str = "sys/creation_time", # the attribute to sort by; runs without it come last
+    sort_direction: str = "desc",       # "desc" or "asc"
+    limit: int | None = None,           # at most so many runs
+    project: str | None = None,         # only runs of this project
+    root=None,       # the runs directory; `None` for the default
+):
+    "A `DataFrame` with a row for each run: configs, tags, and the last value of each series. After `neptune_query.runs.fetch_runs_table`."
+    import pandas as pd
+    check_choice("sort_direction", sort_direction, ["desc", "asc"])
+    chosen, match, by = list_runs(runs, project, root), _matcher(attributes), _matcher([sort_by])
+    keys = {run_id: _attributes(run_id, by, root).get(sort_by) for run_id in chosen}
+    have = sorted((r for r in chosen if keys[r] is not None), key=lambda r: keys[r], reverse=sort_direction == "desc")
+    order = (have + [r for r in chosen if keys[r] is None])[:limit]
+    rows = [_attributes(run_id, match, root) for run_id in order]
+    columns = pd.Index(sorted({name for row in rows for name in row}), name="attribute")
+    return pd.DataFrame([[row.get(c) for c in columns] for row in rows], index=pd.Index(order, name="run"), columns=columns)
+
+# %% ../nbs/05a_record.ipynb #79df3ac3
+def _file_items(files): # the FileItems in an item, a list, a Series or a DataFrame
+    if isinstance(files, FileItem): return [files]
+    if hasattr(files, "to_numpy"): files = files.to_numpy().ravel()
+    return [f for f in files if isinstance(f, FileItem)]
+
+def download_files(
+    files,            # a `FileItem`, several, or a Series or DataFrame from `fetch_series` or `fetch_runs_table`
+    destination=None, # the folder to copy to; `None` for the working directory
+):
+    "Copy logged files to `<destination>/<run>/<attribute>/step_<step><ending>`; a `DataFrame` of the paths. After `neptune_query.runs.download_files`."
+    import shutil
+    import pandas as pd
+    rows = {}
+    for item in _file_items(files):
+        parts = [re.sub(r"[^\w.-]|^\.+$", "_", part) for part in (item.run_id or "", *(item.attribute_path or item.path.stem).split("/")) if part]
+        target = Path(destination or ".").joinpath(*parts)
+        target = target.with_name(target.name + item.path.suffix) if item.step is None else target / f"step_{item.step:g}{item.path.suffix}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(item.path, target)
+        rows.setdefault((item.run_id, item.step), {})[item.attribute_path] = str(target)
+    index = pd.MultiIndex.from_tuples(list(rows) or [("", 0.)], names=["run", "step"])[:len(rows)]
+    return pd.DataFrame(list(rows.values()), index=index)
+
+# %% ../nbs/05a_record.ipynb #b0b175a9
+def verify_record(
+    run_id: str, # the run's id
+    root=None,   # the runs directory; `None` for the default
+) -> list:
+    "What is wrong with a run's record, as sentences: SQLite's own check, and files that are missing or not what their name says. Empty if all is well."
+    path = run_dir(run_id, root) / RECORD
+    try:
+        with closing(_read_only(path)) as db:
+            problems = [r for r, in db.execute("PRAGMA integrity_check") if r != "ok"]
+            logged = db.execute("SELECT payload FROM series JOIN attr ON attr.id=attr WHERE kind='file'").fetchall()
+            logged += db.execute("SELECT value FROM config WHERE type='file'").fetchall()
+    except (CcdiffError, sqlite3.Error) as e: return [str(e)]
+    for name in sorted({json.loads(p)[0] for p, in logged}):
+        file = path.parent / "files" / Path(name).name
+        if not file.is_file(): problems.append(f"files/{file.name} is missing")
+        elif hashlib.sha256(file.read_bytes()).hexdigest() != file.stem: problems.append(f"files/{file.name} is not what was logged")
+    return problems
+
+# %% ../nbs/05a_record.ipynb #fcbfeeab
+def _local_id(run_id): # a Neptune run id may be anything; ours are plain names
+    try: return check_run_id(run_id)
+    except CcdiffError:
+        return re.sub(r"[^A-Za-z0-9_-]+", "-", run_id).strip("-_")[:100] + "-" + hashlib.sha256(run_id.encode()).hexdigest()[:8]
+
+def _neptune_queues(path): # {run id: [(when it began, database)]} of the queues in a file or folder
+    path, found = Path(path), {}
+    for file in sorted(path.rglob("run_operations.sqlite3")) if path.is_dir() else [path]:
+        if not file.is_file(): raise CcdiffError(f"{path} is not there; give the folder `.neptune` or one of the files run_operations.sqlite3 in it.")
+        with closing(sqlite3.connect(file.absolute().as_uri() + "?mode=ro", uri=True)) as db:
+            try: version, project, run_id = db.execute("SELECT version, project, run_id FROM metadata").fetchone()
+            except (sqlite3.Error, TypeError): raise CcdiffError(f"{file} is not an offline store of neptune-scale.") from None
+            if version != "v5": raise CcdiffError(f"{file} has version {version!r}; only 'v5' (neptune-scale 0.30) can be read.")
+            began = db.execute("SELECT MIN(timestamp) FROM run_operations").fetchone()[0] or 0
+        found.setdefault((project, run_id), []).append((began, file))
+    if not found: raise CcdiffError(f"no run_operations.sqlite3 in {path}.")
+    return {key: sorted(queues) for key, queues in sorted(found.items(), key=lambda f: min(f[1]))}
+
+def _messages(file): # the decoded operations of a queue, in order
+    from neptune_api.proto.neptune_pb.ingest.v1 import common_pb2 as proto
+    with closing(sqlite3.connect(file.absolute().as_uri() + "?mode=ro", uri=True)) as db:
+        for kind, blob in db.execute("SELECT operation_type, operation FROM run_operations ORDER BY sequence_id"):
+            yield (proto.Run if kind == 1 else proto.UpdateRunSnapshot).FromString(blob)
+
+# %% ../nbs/05a_record.ipynb #653732fd
+def _plain_value(value, files): # (kind, our plain value) of a protobuf Value; files is {destination: FileItem}
+    kind = value.WhichOneof("value")
+    if kind == "timestamp": return "config", value.timestamp.ToDatetime(timezone.utc)
+    if kind == "string_set": return "config", list(value.string_set.values)
+    if kind == "file_ref": return "file", files.get(value.file_ref.path)
+    if kind == "histogram":
+        h = value.histogram
+        return kind, plain_histogram(Histogram(list(h.bin_edges), *([list(h.counts.values)] if h.HasField("counts") else [None, list(h.densities.values)])))
+    return "metric" if kind == "float64" else "string" if kind == "string" else "config", getattr(value, kind)
+
+def _import_snapshot(store, m, files): # one message into the record
+    step, when = m.step.whole + m.step.micro / 1e6, m.timestamp.ToDatetime(timezone.utc)
+    values = {}
+    for path, value in m.append.items():
+        kind, plain = _plain_value(value, files)
+        if plain is not None: values.setdefault(kind, {})[path] = plain
+    completion = m.preview.completion_ratio or None
+    store.log_metrics(values.get("metric", {}), step, when, m.preview.is_preview, completion)
+    store.log_string_series(values.get("string", {}), step, when)
+    store.log_histograms(values.get("histogram", {}), step, when)
+    store.log_files(values.get("file", {}), step, when)
+    store.log_configs({p: v for p, (_, v) in ((p, _plain_value(v, files)) for p, v in m.assign.items()) if v is not None})
+    for path, change in m.modify_sets.items():
+        for call, number in ((store.add_tags, 1), (store.remove_tags, 2)):
+            if tags := [t for t, op in change.string.values.items() if op == number]: call(tags, path == "sys/group_tags")
+
+# %% ../nbs/05a_record.ipynb #ec5edc02
+def _import_queue(path, meta, file): # one queue as one session; makes the record if it is the first
+    with closing(sqlite3.connect(file.absolute().as_uri() + "?mode=ro", uri=True)) as db:
+        requests = db.execute("SELECT destination, source_path FROM file_upload_requests").fetchall()
+    files = {place: store_file(source, path.parent / "files") for place, source in requests if Path(source).is_file()}
+    if len(files) < len(requests): _log.warning("Run %r: %d of its files are gone.", meta["run_id"], len(requests) - len(files))
+    store = None
+    for m in _messages(file):
+        if hasattr(m, "family") and store is None:
+            fork = {}
+            if m.HasField("fork_point"):
+                step = m.fork_point.step.whole * 1_000_000 + m.fork_point.step.micro
+                fork = {"fork_run_id": _local_id(m.fork_point.parent_run_id), "fork_step": step}
+            created = m.creation_time.ToDatetime(timezone.utc)
+            if not path.exists(): _create(path, meta | {"name": m.experiment_id or None, "created": _millis(created), "inherit_configs": m.inherit_configs} | fork)
+            store = LocalStore(path, "import", started=created)
+        elif store is not None: _import_snapshot(store, m, files)
+    if store is not None: store.close()
+
+def import_neptune_store(
+    path,      # a folder with offline queues anywhere below it, or one `run_operations.sqlite3`
+    root=None, # the runs directory to import into; `None` for the default
+) -> list:
+    "Make a record of each run in neptune-scale's offline queues (format v5); the ids. Raises `CcdiffError` if one is there already. Changes no queue."
+    queues, ids = _neptune_queues(path), []
+    for project, run_id in queues:
+        if run_dir(_local_id(run_id), root).exists(): raise CcdiffError(f"run {_local_id(run_id)!r} exists; import into another folder with root=….")
+    for (project, run_id), files in queues.items():
+        import shutil
+        part = runs_dir(root) / f".import-{os.getpid()}-{_local_id(run_id)}"
+        try:
+            for _, file in files: _import_queue(part / RECORD, {"run_id": _local_id(run_id), "project": project, "neptune_run_id": run_id}, file)
+            os.replace(part, run_dir(_local_id(run_id), root))
+        finally: shutil.rmtree(part, ignore_errors=True)
+        ids.append(_local_id(run_id))
+    return ids

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['environment', 'Run']
 
-# %% ../nbs/05c_tracking.ipynb #0a02710f
+# %% ../nbs/05c_tracking.ipynb #117da394
 import atexit
 import logging
 import os
@@ -17,9 +17,9 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from pathlib import Path
 from .core import CcdiffError, check_choice, new_run_id, run_dir
-from .record import (File, FileItem, Histogram, RECORD, bad_names,  fetch_metrics,
-                           fetch_series, last_steps, list_runs, open_run,
-                           plain_configs, plain_histogram, plain_metrics, plain_step, plain_texts, store_file)
+from .record import (File, FileItem, Histogram, RECORD, bad_names, download_files, fetch_metrics, fetch_runs_table, fetch_series,
+                           import_neptune_store, last_steps, list_attributes, list_runs, open_run, plain_configs, plain_histogram,
+                           plain_metrics, plain_step, plain_texts, store_file)
 
 # %% ../nbs/05c_tracking.ipynb #03dadcf7
 _log = logging.getLogger("ccdiff")
@@ -122,7 +122,7 @@ class _Objects(_Series): # histograms and files
         good = self._each("files", files, self._copy)
         if good: self._send("log_files", good, step, timestamp)
 
-# %% ../nbs/05c_tracking.ipynb #bae540ab
+# %% ../nbs/05c_tracking.ipynb #88ed3361
 class _Single(_Objects): # what a run has one of
     def assign_files(
         self,
@@ -143,13 +143,19 @@ class _Single(_Objects): # what a run has one of
         self._skipped(bad)
         if good: self._send("log_configs", good)
 
+# %% ../nbs/05c_tracking.ipynb #1c46994d
+def _tag_list(tags): # a list of texts
+    if isinstance(tags, str) or not all(isinstance(t, str) for t in tags): raise CcdiffError(f"tags={tags!r} must be a list of texts.")
+    return sorted(tags) if isinstance(tags, (set, frozenset)) else list(tags)
+
+class _Tags(_Single):
     def add_tags(
         self,
         tags,                     # a list, set or tuple of texts
         group_tags: bool = False, # whether they are group tags
     ):
         "Add tags to the run."
-        self._send("add_tags", _tags(tags), bool(group_tags))
+        self._send("add_tags", _tag_list(tags), bool(group_tags))
 
     def remove_tags(
         self,
@@ -157,14 +163,10 @@ class _Single(_Objects): # what a run has one of
         group_tags: bool = False, # whether they are group tags
     ):
         "Remove tags from the run; one it does not have is no error."
-        self._send("remove_tags", _tags(tags), bool(group_tags))
+        self._send("remove_tags", _tag_list(tags), bool(group_tags))
 
-# %% ../nbs/05c_tracking.ipynb #8dfb44ad
-def _tags(tags): # a list of texts
-    if isinstance(tags, str) or not all(isinstance(t, str) for t in tags): raise CcdiffError(f"tags={tags!r} must be a list of texts.")
-    return sorted(tags) if isinstance(tags, (set, frozenset)) else list(tags)
-
-class _Calls(_Single): # the general call, and what the others share
+# %% ../nbs/05c_tracking.ipynb #2dd0405f
+class _Calls(_Tags): # the general call, and what the others share
     def log(
         self,
         step=None,               # an int or float; needed with metrics
@@ -218,7 +220,7 @@ def environment() -> dict:
         if torch.cuda.is_available(): found["gpu"] = torch.cuda.get_device_name()
     return {f"environment/{k}": v for k, v in found.items()}
 
-# %% ../nbs/05c_tracking.ipynb #3482448d
+# %% ../nbs/05c_tracking.ipynb #ae680d04
 _NEPTUNE_KEYWORDS = ["api_token", "max_queue_size", "async_lag_threshold", "on_async_lag_callback", "on_queue_full_callback", "on_network_error_callback",
                      "on_error_callback", "on_warning_callback", "enable_console_log_capture", "runtime_namespace", "system_namespace", "source_tracking_config"]
 
@@ -228,6 +230,29 @@ def _mode(mode): # the checked mode
     check_choice(name, mode, _MODES, hint="'local' keeps the record here, 'offline' queues it for Neptune as well, 'disabled' writes nothing.")
     return "async" if mode == "online" else mode
 
+def _open_sinks(run, root, resume, resume_step, what, keywords): # {name: sink}: the local record, then what the mode asks for
+    if run.mode == "disabled": return {}
+    try: store = open_run(run.run_id, resume, resume_step, project=run.project, root=root, **what)
+    except (OSError, sqlite3.Error) as e:
+        if os.environ.get("CCDIFF_TRACKING_STRICT") == "1": raise
+        _log.warning("Tracking: the local record %s cannot be opened (%s: %s); training goes on without it.", run.path / RECORD, type(e).__name__, e)
+        return {}
+    return {"local": store} | _more_sinks(run, store, last_steps(run.run_id, root) if resume else None, what, keywords)
+
+def _more_sinks(run, store, last, what, keywords): # {name: sink} for the places that the mode asks for; one that cannot be made is done without
+    from ccdiff.sinks import make_sinks
+    step = store.meta.get("fork_step")
+    if run.mode != "local": keywords |= dict(inherit_configs=what["inherit_configs"], creation_time=what["creation_time"])
+    try:
+        sinks = make_sinks(run.mode, run.run_id, run.project, run.path, store.meta.get("fork_run_id"), None if step is None else step / 1e6,
+                           what["experiment_name"], last, **keywords)
+    except Exception as e:
+        if os.environ.get("CCDIFF_TRACKING_STRICT") == "1": raise
+        _log.warning("Tracking: only the local record is written (%s: %s).", type(e).__name__, e)
+        return {}
+    return {sink.name: sink for sink in sinks}
+
+# %% ../nbs/05c_tracking.ipynb #72bae80d
 class _Life(_Calls): # how a run ends, and what can be asked of it
     def close(
         self,
@@ -285,7 +310,7 @@ class _Asked(_Life): # what can be asked of a run
 
     def __repr__(self): return f"Run({self.run_id!r}, mode={self.mode!r})"
 
-# %% ../nbs/05c_tracking.ipynb #18a1f81b
+# %% ../nbs/05c_tracking.ipynb #0d3c73c5
 class Run(_Asked):
     "A run to log to: neptune-scale's `Run` over a local record. `with Run(…) as run:` closes it. Raises `CcdiffError` for wrong arguments only."
     def __init__(
@@ -304,22 +329,13 @@ class Run(_Asked):
         **neptune_keywords,          # neptune-scale's other keywords, for the Neptune sink
     ):
         for name in neptune_keywords: check_choice("keyword", name, _NEPTUNE_KEYWORDS)
+        resume = resume or resume_step is not None
+        if resume and not run_id: raise CcdiffError("resume needs run_id: which run shall go on? `ccdiff-runs list` shows the runs there are.")
         self.mode, self._status, self._closed = _mode(mode), "finished", {}
         self.run_id = run_id or new_run_id(experiment_name or "run")
         self.project = project or os.environ.get("NEPTUNE_PROJECT") or "local/ccdiff"
         self.path = None if self.mode == "disabled" else run_dir(self.run_id, log_directory)
         what = dict(fork_run_id=fork_run_id, fork_step=fork_step, inherit_configs=inherit_configs, experiment_name=experiment_name, creation_time=creation_time)
-        self._fence(_open_sinks(self, log_directory, resume or resume_step is not None, resume_step, what, neptune_keywords))
+        self._fence(_open_sinks(self, log_directory, resume, resume_step, what, neptune_keywords))
         atexit.register(self._at_exit)
         if self._sinks: self.log_configs(environment())
-
-# %% ../nbs/05c_tracking.ipynb #05c30305
-def _open_sinks(run, root, resume, resume_step, what, neptune_keywords): # {name: sink}, the local record first
-    if run.mode == "disabled": return {}
-    if resume and not run.path.name: raise CcdiffError("resume needs a run_id.")
-    try: sinks = {"local": open_run(run.run_id, resume, resume_step, project=run.project, root=root, **what)}
-    except (OSError, sqlite3.Error) as e:
-        if os.environ.get("CCDIFF_TRACKING_STRICT") == "1": raise
-        _log.warning("Tracking: the local record %s cannot be opened (%s: %s); training goes on without it.", run.path / RECORD, type(e).__name__, e)
-        sinks = {}
-    return sinks

@@ -84,7 +84,7 @@ class _OptimizerOptions:
     gradient_accumulation_steps: int = _option(1, "work through a batch in this many pieces: less memory, the same step")
     seed: int = _option(0, "seed of weights, order, noise and samples")
 
-# %% ../nbs/08_trainer.ipynb #451819f9
+# %% ../nbs/08_trainer.ipynb #68efd4a3
 @dataclass
 class _MachineOptions:
     "machine"
@@ -105,7 +105,7 @@ class _SavingOptions:
 @dataclass
 class _WatchingOptions:
     "watching"
-    tensor_stats: str = _option("hist,mean,norm", "what to log about activations and gradients: hist, mean, norm, std, min, max, var, abs_mean")
+    tensor_stats: str = _option("hist,mean,norm", "what to log about activations and gradients, such as hist,mean,norm,std,min,max,nonfinite,update_ratio (default: hist,mean,norm)")
     watch_every: int = _option(50, "steps between looks at the tensors; 0 for never")
     watch_parameters: bool = _option(False, "look at the parameters as well")
     sample_steps: int = _option(20, "denoising steps of the sample grids; 0 for no grids")
@@ -147,12 +147,20 @@ def _check_values(c):
     for name in ("snr_gamma", "max_grad_norm"):
         if getattr(c, name) is not None: _check_number(name, getattr(c, name), 0, closed=False)
 
-# %% ../nbs/08_trainer.ipynb #9a5dba6d
+# %% ../nbs/08_trainer.ipynb #ba72b805
+_STATS = ("hist", "mean", "norm", "std", "min", "max", "var", "abs_mean", "rms", "zero_fraction", "nonfinite", "update_ratio")
+
+def _check_stats(text):
+    "Raise a `CcdiffError` if `text` is not a list of the watcher's statistics."
+    names = [name.strip() for name in text.split(",")] if isinstance(text, str) else [text]
+    for name in names: check_choice("tensor_stats", name, _STATS, hint="Separate several by commas; watch_every=0 turns the watcher off.")
+
 def _check_together(c):
     "Raise a `CcdiffError` for options that contradict each other."
     for w in c.block_out_channels: check_int("block_out_channels", w, 1)
     if c.batch_size % c.gradient_accumulation_steps:
         raise CcdiffError(f"batch_size={c.batch_size} cannot be cut into gradient_accumulation_steps={c.gradient_accumulation_steps} equal pieces.")
+    if c.watch_every: _check_stats(c.tensor_stats)
     if c.warmup_steps and c.lr_scheduler == "constant":
         raise CcdiffError(f"warmup_steps={c.warmup_steps} has no effect with lr_scheduler='constant'; use 'constant_with_warmup', 'linear' or 'cosine'.")
     if c.guidance_scale > 1 and not c.label_drop: raise CcdiffError(f"guidance_scale={c.guidance_scale} needs a null class: set label_drop, for instance to 0.1.")
@@ -379,7 +387,7 @@ class _Drawing:
         labels = hide_labels(images.labels[ids], draws.drop, images.num_classes)
         return Batch(ids, normalize(images.images[ids]), labels, draws.noise, draws.timesteps)
 
-# %% ../nbs/08_trainer.ipynb #5e47a904
+# %% ../nbs/08_trainer.ipynb #eac18eb2
 class _Stepping:
     "One optimizer step."
     def _gradients(self, batch):
@@ -399,12 +407,14 @@ class _Stepping:
         "Take one optimizer step; `{name: number}` of what there is to log. Raises `NotFiniteError` before the update if loss or gradient is not finite."
         import torch
         batch, rate = self.draw_batch(), self.schedule.get_last_lr()[0]
+        self.watcher.before_step(self.step + 1)
         losses = self._gradients(batch)
         norm = self.accelerator.clip_grad_norm_(self.unet.parameters(), self.config.max_grad_norm or float("inf"))
         flags = torch.stack([losses.mean(), losses.new_tensor(float(self._signal is not None))])
         loss, stop, norm = torch.cat([self.accelerator.reduce(flags, "mean"), norm.detach().float().reshape(1)]).tolist()
         self._asked_to_stop = self._asked_to_stop or stop > 0
         if self._is_finite(loss, norm, batch, losses): self._update()
+        if self.watcher.due(self.step + 1): self.watcher.watch(self.step + 1, track_parameters=self.config.watch_parameters)
         self.optimizer.zero_grad()
         self.schedule.step()
         self.step += 1
@@ -412,11 +422,10 @@ class _Stepping:
 
     def _update(self):
         "Weights, then their average."
-        if self.watcher is not None: self.watcher(self.step + 1)
         self.optimizer.step()
         if self.ema is not None: self.ema.step(self.unet.parameters())
 
-# %% ../nbs/08_trainer.ipynb #61197e1e
+# %% ../nbs/08_trainer.ipynb #31370ede
 class NotFiniteError(CcdiffError):
     "Loss or gradient is NaN or infinite; the weights are as they were before the step."
 
@@ -431,15 +440,16 @@ class _Finite:
         self.skips += 1
         file = _agree(self.accelerator, lambda: str(run_dir(self.run_id) / f"not_finite_{self.step + 1:06d}.json"))
         bad = self._write_evidence(file, loss, norm, batch, losses)
+        where = "".join(f" Layer {f.layer} {f.text}." for f in self._where_it_began(batch)[:1])
         told = (f"step {self.step + 1}: loss {loss}, gradient norm {norm}. {bad} of {self.config.batch_size} samples have a loss that is not finite; "
-                f"ids, timesteps and losses are in {file}.")
+                f"ids, timesteps and losses are in {file}.{where}")
         if self.config.on_nan == "skip" and self.skips < self.config.max_skips:
             if self.accelerator.is_main_process: warnings.warn(f"{told} Skipped ({self.skips} in a row).", stacklevel=4)
             return False
         given_up = f" Gave up after {self.skips} skipped steps in a row." if self.config.on_nan == "skip" else ""
         raise NotFiniteError(f"{told}{given_up} The weights are those of step {self.step - self.skips + 1}, and nothing later was saved. {self._how_to_replay()}")
 
-# %% ../nbs/08_trainer.ipynb #47b2eb48
+# %% ../nbs/08_trainer.ipynb #0017b266
 class _Evidence:
     "What is left behind for whoever looks into a step that was not finite."
     def _write_evidence(self, file, loss, norm, batch, losses):
@@ -455,6 +465,18 @@ class _Evidence:
         try: _agree(self.accelerator, write)
         except (OSError, CcdiffError) as e: warnings.warn(f"could not write {file}: {e}", stacklevel=5)
         return int(bad.sum())
+
+    def _where_it_began(self, batch):
+        "Run this process's part once more under a `TorchWatcher` and return its findings; `[]` if there are none."
+        from ccdiff.watcher import TorchWatcher, WatchLog
+        try:
+            self.optimizer.zero_grad()
+            with TorchWatcher(self.unet, WatchLog(), tensor_stats=("nonfinite",), every=1) as watcher:
+                watcher.before_step(self.step + 1)
+                self.objective.losses(self.unet, batch.x0, batch.labels, batch.noise, batch.timesteps).mean().backward()
+                return watcher.watch(self.step + 1)
+        except Exception as e: warnings.warn(f"the layer could not be found ({type(e).__name__}: {e})", stacklevel=5)
+        return []
 
     def _how_to_replay(self):
         "The sentence that says how to get to this step again."
@@ -634,9 +656,9 @@ class _Saving:
         self.saved_step = self.step
         return path
 
-# %% ../nbs/08_trainer.ipynb #f58dab29
+# %% ../nbs/08_trainer.ipynb #839dec1d
 class _Guarded:
-    "A tracking run whose methods never raise; `None` as a run ignores every call."
+    "A tracking run or watcher whose methods never raise; `None` ignores every call."
     def __init__(self, run): self._run, self._told = run, set()
 
     def __getattr__(self, name):
@@ -647,14 +669,14 @@ class _Guarded:
         if self._run is None: return None
         try: return getattr(self._run, name)(*args, **kwargs)
         except Exception as e:
-            if name not in self._told: warnings.warn(f"tracking: {name} failed ({type(e).__name__}: {e}); training goes on", stacklevel=3)
+            if name not in self._told: warnings.warn(f"{type(self._run).__name__}.{name} failed ({type(e).__name__}: {e}); training goes on", stacklevel=3)
             self._told.add(name)
 
     def end_session(self, how):
         "Close the run; `how` is the type of the exception that ended it, or None."
         self._call("__exit__", how, None, None)
 
-# %% ../nbs/08_trainer.ipynb #dc008e71
+# %% ../nbs/08_trainer.ipynb #7827546e
 class _Tracking:
     "The run's record: opened when training starts, closed when it ends."
     def _open_run(self):
@@ -681,24 +703,22 @@ class _Tracking:
         self.run.log_configs({f"config/{k}": v for k, v in self.config.to_dict().items()})
         self.run.log_configs({f"environment/{k}": v for k, v in self.environment.items()})
         self.run.log_configs({"images/summary": self.images.summary(), "images/fingerprint": self.images.fingerprint})
-        self.watcher = self._make_watcher(run)
-        how = None
+        self.watcher, how = _Guarded(self._make_watcher(run)), None
         try: yield
         except BaseException as e:
             how = type(e)
             raise
         finally:
-            self.watcher = None
+            self.watcher.close()
+            self.watcher = _Guarded(None)
             if run is not None and self._given_run is None: self.run.end_session(KeyboardInterrupt if self._signal else how)
 
     def _make_watcher(self, run):
-        "`watch(step)` of a `TorchWatcher`, or `None`."
+        "A `TorchWatcher` for the network, or `None` if there is nothing to log to or `watch_every` is 0."
+        from ccdiff.watcher import TorchWatcher
         c = self.config
         if run is None or not c.watch_every: return None
-        try:
-            from ccdiff.watcher import TorchWatcher
-            return TorchWatcher(self.unet, self.run, tensor_stats=c.tensor_stats.split(","), base_namespace="debug").watch
-        except ImportError as e: warnings.warn(f"watching is off: {e}", stacklevel=2)
+        return TorchWatcher(self.unet, self.run, tensor_stats=c.tensor_stats, base_namespace="debug", every=c.watch_every)
 
 # %% ../nbs/08_trainer.ipynb #7597050a
 def sample_grid(
@@ -822,7 +842,7 @@ class _Ending:
         if self._signal == signal.SIGTERM: raise SystemExit(128 + signal.SIGTERM)
         raise KeyboardInterrupt(told)
 
-# %% ../nbs/08_trainer.ipynb #3b24906c
+# %% ../nbs/08_trainer.ipynb #5b7a3a05
 class Trainer(_Fitting, _Ending):
     "Trains a `ClassConditionedUnet`. `unet`, `pipeline`, `optimizer`, `ema`, `step`, `history` can be looked at any time. Raises `CcdiffError` for what cannot be trained."
     def __init__(self,
@@ -866,7 +886,7 @@ class Trainer(_Fitting, _Ending):
         self.schedule_steps = state["schedule_steps"] if then else self.total_steps
         self.saved_step, self.checkpoint_path = (self.step, checkpoint.path) if then else (None, None)
         self.parent = {"run_id": c.resume_from_run_id, "step": self.step} if c.neptune_mode == "fork" else state.get("parent")
-        self.run, self.watcher, self._signal, self._asked_to_stop = _Guarded(None), None, None, False
+        self.run, self.watcher, self._signal, self._asked_to_stop = _Guarded(None), _Guarded(None), None, False
         self._check_length()
         self._build(checkpoint)
 

@@ -627,7 +627,7 @@ class _Loading:
         self._start_schedule()
         return self
 
-# %% ../nbs/08_trainer.ipynb #dc6b2ebf
+# %% ../nbs/08_trainer.ipynb #35a2e139
 class _Saving:
     "Checkpoints."
     @property
@@ -639,8 +639,9 @@ class _Saving:
 
     def training_state(self) -> dict:
         "What `state.json` says about the run, besides its tensors."
-        i = self.images
-        return dict(run_id=self.run_id, epoch=self.epoch, loss=self.history[-1]["train/loss"] if self.history else None, config=self.config.to_dict(),
+        i, names = self.images, {id(p): n for n, p in self.unet.named_parameters()}
+        held = [names[id(p)] for g in self.optimizer.param_groups for p in g["params"]]
+        return dict(run_id=self.run_id, parameters=held, epoch=self.epoch, loss=self.history[-1]["train/loss"] if self.history else None, config=self.config.to_dict(),
                     images=dict(name=i.name, split=i.split, number=len(i), fingerprint=i.fingerprint, class_names=list(i.class_names)),
                     environment=self.environment, schedule_steps=self.schedule_steps, skips=self.skips, parent=self.parent)
 
@@ -650,7 +651,7 @@ class _Saving:
         c, path = self.config, create_checkpoint_path(self.run_id, self.step)
         def write():
             save_checkpoint(path, self.pipeline, state=self.training_state(), model=None if self.ema is None else self.unet, optimizer=self.optimizer.optimizer,
-                            lr_scheduler=self.schedule, ema=self.ema, scaler=self.accelerator.scaler, rng=rng_state())
+                            lr_scheduler=self.schedule, ema=self.ema, scaler=self.accelerator.scaler, rng=rng_state(), extra={})
             if c.keep_last: prune_checkpoints(self.run_id, c.keep_last, c.keep_every)
         _agree(self.accelerator, write)
         self.saved_step = self.step
@@ -720,7 +721,7 @@ class _Tracking:
         if run is None or not c.watch_every: return None
         return TorchWatcher(self.unet, self.run, tensor_stats=c.tensor_stats, base_namespace="debug", every=c.watch_every)
 
-# %% ../nbs/08_trainer.ipynb #7597050a
+# %% ../nbs/08_trainer.ipynb #1d6c058d
 def sample_grid(
     trainer,            # a `Trainer`
     per_class: int = 2, # images of each class
@@ -728,14 +729,12 @@ def sample_grid(
     scale: int = 1,     # every pixel becomes scale × scale
 ):
     "A labelled PIL grid of samples with the weights as they are now, one row a class; the same noise each time. `None` with `sample_steps=0`."
-    from ccdiff.core import generator
     from ccdiff.data import image_grid
     c, names = trainer.config, trainer.images.class_names
     steps = c.sample_steps if steps is None else steps
     if not steps: return None
     labels = [i for i in range(len(names)) for _ in range(per_class)]
-    guided = {"guidance_scale": c.guidance_scale} if c.guidance_scale > 1 else {}
-    out = trainer.pipeline(class_labels=labels, num_inference_steps=steps, generator=generator(c.seed, 0, "preview"), show_progress=False, output_type="pt", **guided)
+    out = trainer.pipeline(labels, num_inference_steps=steps, seed=c.seed, guidance_scale=c.guidance_scale, show_progress=False, output_type="latent")
     return image_grid(out["images"], labels, columns=per_class, class_names=names, scale=scale)
 
 # %% ../nbs/08_trainer.ipynb #fd96104d

@@ -387,9 +387,9 @@ class _Drawing:
         labels = hide_labels(images.labels[ids], draws.drop, images.num_classes)
         return Batch(ids, normalize(images.images[ids]), labels, draws.noise, draws.timesteps)
 
-# %% ../nbs/08_trainer.ipynb #eac18eb2
-class _Stepping:
-    "One optimizer step."
+# %% ../nbs/08_trainer.ipynb #ed728a9a
+class _Gradients:
+    "Forward and backward."
     def _gradients(self, batch):
         "Backpropagate the mean loss of `batch`, piece by piece; the loss of every sample, `(B,)`."
         pieces = self.config.gradient_accumulation_steps
@@ -403,6 +403,9 @@ class _Stepping:
         import torch
         return torch.cat(losses)
 
+# %% ../nbs/08_trainer.ipynb #05f82eb6
+class _Stepping:
+    "One optimizer step."
     def train_step(self) -> dict:
         "Take one optimizer step; `{name: number}` of what there is to log. Raises `NotFiniteError` before the update if loss or gradient is not finite."
         import torch
@@ -449,7 +452,7 @@ class _Finite:
         given_up = f" Gave up after {self.skips} skipped steps in a row." if self.config.on_nan == "skip" else ""
         raise NotFiniteError(f"{told}{given_up} The weights are those of step {self.step - self.skips + 1}, and nothing later was saved. {self._how_to_replay()}")
 
-# %% ../nbs/08_trainer.ipynb #0017b266
+# %% ../nbs/08_trainer.ipynb #27e5390e
 class _Evidence:
     "What is left behind for whoever looks into a step that was not finite."
     def _write_evidence(self, file, loss, norm, batch, losses):
@@ -466,6 +469,9 @@ class _Evidence:
         except (OSError, CcdiffError) as e: warnings.warn(f"could not write {file}: {e}", stacklevel=5)
         return int(bad.sum())
 
+# %% ../nbs/08_trainer.ipynb #b6f471c7
+class _Replay:
+    "Finding out more about a step that was not finite."
     def _where_it_began(self, batch):
         "Run this process's part once more under a `TorchWatcher` and return its findings; `[]` if there are none."
         from ccdiff.watcher import TorchWatcher, WatchLog
@@ -558,7 +564,7 @@ def _environment(accelerator, threads):
     return dict(threads=threads, device=device.type, device_name=name, processes=accelerator.num_processes, precision=accelerator.mixed_precision,
                 torch=torch.__version__, diffusers=diffusers.__version__, accelerate=accelerate.__version__, python=platform.python_version())
 
-# %% ../nbs/08_trainer.ipynb #59c91d77
+# %% ../nbs/08_trainer.ipynb #54cde3b8
 class _Building:
     "Putting a trainer together, from nothing or from a checkpoint."
     def _build(self, checkpoint):
@@ -577,6 +583,9 @@ class _Building:
         if checkpoint is not None: self._load_states(checkpoint)
         self._start_schedule()
 
+# %% ../nbs/08_trainer.ipynb #14afb4c1
+class _Parts:
+    "Optimizer, average and schedule."
     def _make_optimizer(self):
         import torch
         c, fused = self.config, self.accelerator.device.type in ("cpu", "cuda")
@@ -677,9 +686,9 @@ class _Guarded:
         "Close the run; `how` is the type of the exception that ended it, or None."
         self._call("__exit__", how, None, None)
 
-# %% ../nbs/08_trainer.ipynb #7827546e
-class _Tracking:
-    "The run's record: opened when training starts, closed when it ends."
+# %% ../nbs/08_trainer.ipynb #2ed92f68
+class _Recording:
+    "Opening the run's record."
     def _open_run(self):
         "A tracking run for this training run, or `None` if there is to be none or it cannot be opened."
         if self._given_run is not None or not self.accelerator.is_main_process: return self._given_run or None
@@ -696,6 +705,9 @@ class _Tracking:
         if (run_dir(self.run_id) / RECORD).exists() or self.config.neptune_mode == "resume": return dict(resume=True, resume_step=self.step)
         return dict(fork_run_id=parent["run_id"], fork_step=parent["step"]) if parent else {}
 
+# %% ../nbs/08_trainer.ipynb #16c0ff10
+class _Tracking:
+    "The record is open while training goes on."
     @contextlib.contextmanager
     def _tracking(self):
         "`self.run` and `self.watcher` inside the block."
@@ -785,8 +797,8 @@ class _Asking:
             except EOFError: return "n"
         return _agree(self.accelerator, ask).strip().lower() in ("", "y", "yes")
 
-# %% ../nbs/08_trainer.ipynb #961d148f
-class _Fitting(_Drawing, _Stepping, _Finite, _Evidence, _Signals, _Building, _Loading, _Saving, _Tracking, _Reporting, _Asking):
+# %% ../nbs/08_trainer.ipynb #ad202793
+class _Fitting(_Drawing, _Gradients, _Stepping, _Finite, _Evidence, _Replay, _Signals, _Building, _Parts, _Loading, _Saving, _Recording, _Tracking, _Reporting, _Asking):
     "The loop."
     def fit(self) -> TrainResult:
         "Train to the last step, saving on the way. SIGINT: saved, then `KeyboardInterrupt`; SIGTERM: saved, then `SystemExit(143)`. May be called again after `stop`."
@@ -841,21 +853,9 @@ class _Ending:
         if self._signal == signal.SIGTERM: raise SystemExit(128 + signal.SIGTERM)
         raise KeyboardInterrupt(told)
 
-# %% ../nbs/08_trainer.ipynb #5b7a3a05
-class Trainer(_Fitting, _Ending):
-    "Trains a `ClassConditionedUnet`. `unet`, `pipeline`, `optimizer`, `ema`, `step`, `history` can be looked at any time. Raises `CcdiffError` for what cannot be trained."
-    def __init__(self,
-                 config: TrainConfig, # what to train and how
-                 images=None,         # an `ImageSet` in place of `config.dataset`
-                 run=None,            # a tracking run to log to; `None` to open one, `False` for none
-                 on_step=None):       # called as `on_step(trainer, metrics)` after every step
-        self.config, self.on_step, self._given_run = config, on_step, run
-        self.accelerator = _make_accelerator(config)
-        start = _agree(self.accelerator, lambda: _find_start(config))
-        self.run_id, self.owns_process = start["run_id"], False
-        self.images = self._load_images(images)
-        self._set_out(self._open(start["path"]))
-
+# %% ../nbs/08_trainer.ipynb #0fa81c9a
+class _Opening:
+    "Images, checkpoint and counters."
     def _load_images(self, images):
         "The image set, on the device; several processes take turns, so that only the first one downloads."
         from ccdiff.data import load_images
@@ -872,19 +872,29 @@ class Trainer(_Fitting, _Ending):
         if self.config.neptune_mode == "resume": _refuse_changes(self.config, checkpoint, self.images)
         return checkpoint
 
-    def _set_out(self, checkpoint):
-        "Counters and lengths, then network and optimizer."
+    def _count(self, state):
+        "Where the run stands and how long it is; `state` is that of a resumed run's checkpoint, else empty."
         from ccdiff.data import steps_per_epoch
-        c, state = self.config, checkpoint.state if checkpoint else {}
-        then = state.get("environment", {}) if c.neptune_mode == "resume" else {}
-        self.environment = _environment(self.accelerator, choose_threads(c.threads, then.get("threads"), self.accelerator.num_processes))
-        if self.accelerator.is_main_process: _warn_not_exact(self.environment, then)
-        self.step, self.history, self.skips = checkpoint.step if checkpoint else 0, [], state.get("skips", 0) if then else 0
+        c = self.config
+        self.history, self.skips = [], state.get("skips", 0)
         self.steps_per_epoch = steps_per_epoch(len(self.images), c.batch_size)
         self.total_steps = c.max_steps or c.n_epochs * self.steps_per_epoch
-        self.schedule_steps = state["schedule_steps"] if then else self.total_steps
-        self.saved_step, self.checkpoint_path = (self.step, checkpoint.path) if then else (None, None)
-        self.parent = {"run_id": c.resume_from_run_id, "step": self.step} if c.neptune_mode == "fork" else state.get("parent")
+        self.schedule_steps = state.get("schedule_steps", self.total_steps)
+
+# %% ../nbs/08_trainer.ipynb #9add166d
+class _SettingOut:
+    "From a checkpoint, or from nothing, to the first step."
+    def _set_out(self, checkpoint):
+        "Counters and lengths, then network and optimizer."
+        c, resumed = self.config, self.config.neptune_mode == "resume"
+        then = checkpoint.state.get("environment", {}) if resumed else {}
+        self.environment = _environment(self.accelerator, choose_threads(c.threads, then.get("threads"), self.accelerator.num_processes))
+        if self.accelerator.is_main_process: _warn_not_exact(self.environment, then)
+        self.step = checkpoint.step if checkpoint else 0
+        self._count(checkpoint.state if resumed else {})
+        self.saved_step, self.checkpoint_path = (self.step, checkpoint.path) if resumed else (None, None)
+        forked = {"run_id": c.resume_from_run_id, "step": self.step} if c.neptune_mode == "fork" else None
+        self.parent = checkpoint.state.get("parent") if resumed else forked
         self.run, self.watcher, self._signal, self._asked_to_stop = _Guarded(None), _Guarded(None), None, False
         self._check_length()
         self._build(checkpoint)
@@ -897,6 +907,21 @@ class Trainer(_Fitting, _Ending):
         if self.total_steps > self.schedule_steps and not c.lr_scheduler.startswith("constant"):
             raise CcdiffError(f"the learning rate of run {self.run_id!r} has reached its end at step {self.schedule_steps}; to train to step {self.total_steps} "
                               "use neptune_mode='fork', which makes a new schedule.")
+
+# %% ../nbs/08_trainer.ipynb #ec94618f
+class Trainer(_Fitting, _Ending, _Opening, _SettingOut):
+    "Trains a `ClassConditionedUnet`. `unet`, `pipeline`, `optimizer`, `ema`, `step`, `history` can be looked at any time. Raises `CcdiffError` for what cannot be trained."
+    def __init__(self,
+                 config: TrainConfig, # what to train and how
+                 images=None,         # an `ImageSet` in place of `config.dataset`
+                 run=None,            # a tracking run to log to; `None` to open one, `False` for none
+                 on_step=None):       # called as `on_step(trainer, metrics)` after every step
+        self.config, self.on_step, self._given_run = config, on_step, run
+        self.accelerator = _make_accelerator(config)
+        start = _agree(self.accelerator, lambda: _find_start(config))
+        self.run_id, self.owns_process = start["run_id"], False
+        self.images = self._load_images(images)
+        self._set_out(self._open(start["path"]))
 
     epoch = property(lambda self: max(self.step - 1, 0) // self.steps_per_epoch, doc="The epoch of the last step, from 0.")
 
@@ -953,12 +978,13 @@ def _suggestions(trainer, result):
     return [f"  ccdiff-sample --from {result.run_id}@{result.step} --labels 0-{last} --per-class 8 --steps 50 --out grid.png",
             f"  ccdiff-train --neptune-mode fork --resume-from-run-id {result.run_id} --resume-from-step {result.step} --max-steps {result.step + 500} --learning-rate 1e-4"]
 
-# %% ../nbs/08_trainer.ipynb #43b6a22d
+# %% ../nbs/08_trainer.ipynb #5fa3f0d3
 def _check_can_ask(c):
     "Raise `CcdiffError` if there is nobody to ask."
     if c.ask_before_epoch and not sys.stdin.isatty():
         raise CcdiffError("ask_before_epoch is on, but standard input is no terminal and nobody can answer; leave out --ask-before-epoch.")
 
+# %% ../nbs/08_trainer.ipynb #30df609e
 def _train(given):
     "Train as the flags say; the exit code."
     def say(message, *_, **__): print(f"ccdiff-train: warning: {message}", file=sys.stderr)
@@ -980,6 +1006,7 @@ def _train(given):
         except CcdiffError as e: return fail(e, 1)
     return 0
 
+# %% ../nbs/08_trainer.ipynb #7e8b6966
 def main(
     argv=None, # arguments, for tests; `None` for the command line
 ) -> int:

@@ -636,7 +636,7 @@ class _Loading:
         self._start_schedule()
         return self
 
-# %% ../nbs/08_trainer.ipynb #35a2e139
+# %% ../nbs/08_trainer.ipynb #dc6b2ebf
 class _Saving:
     "Checkpoints."
     @property
@@ -648,9 +648,8 @@ class _Saving:
 
     def training_state(self) -> dict:
         "What `state.json` says about the run, besides its tensors."
-        i, names = self.images, {id(p): n for n, p in self.unet.named_parameters()}
-        held = [names[id(p)] for g in self.optimizer.param_groups for p in g["params"]]
-        return dict(run_id=self.run_id, parameters=held, epoch=self.epoch, loss=self.history[-1]["train/loss"] if self.history else None, config=self.config.to_dict(),
+        i = self.images
+        return dict(run_id=self.run_id, epoch=self.epoch, loss=self.history[-1]["train/loss"] if self.history else None, config=self.config.to_dict(),
                     images=dict(name=i.name, split=i.split, number=len(i), fingerprint=i.fingerprint, class_names=list(i.class_names)),
                     environment=self.environment, schedule_steps=self.schedule_steps, skips=self.skips, parent=self.parent)
 
@@ -660,7 +659,7 @@ class _Saving:
         c, path = self.config, create_checkpoint_path(self.run_id, self.step)
         def write():
             save_checkpoint(path, self.pipeline, state=self.training_state(), model=None if self.ema is None else self.unet, optimizer=self.optimizer.optimizer,
-                            lr_scheduler=self.schedule, ema=self.ema, scaler=self.accelerator.scaler, rng=rng_state(), extra={})
+                            lr_scheduler=self.schedule, ema=self.ema, scaler=self.accelerator.scaler, rng=rng_state())
             if c.keep_last: prune_checkpoints(self.run_id, c.keep_last, c.keep_every)
         _agree(self.accelerator, write)
         self.saved_step = self.step
@@ -797,7 +796,7 @@ class _Asking:
             except EOFError: return "n"
         return _agree(self.accelerator, ask).strip().lower() in ("", "y", "yes")
 
-# %% ../nbs/08_trainer.ipynb #ad202793
+# %% ../nbs/08_trainer.ipynb #ed461545
 class _Fitting(_Drawing, _Gradients, _Stepping, _Finite, _Evidence, _Replay, _Signals, _Building, _Parts, _Loading, _Saving, _Recording, _Tracking, _Reporting, _Asking):
     "The loop."
     def fit(self) -> TrainResult:
@@ -808,6 +807,7 @@ class _Fitting(_Drawing, _Gradients, _Stepping, _Finite, _Evidence, _Replay, _Si
             _agree(self.accelerator, lambda: self._claim(stack))
             stack.enter_context(self._signals())
             stack.enter_context(self._tracking())
+            self._restore_generators()
             self._loop(stack.enter_context(self._bar()))
         self._leave()
         done = self.step >= self.total_steps
@@ -830,7 +830,7 @@ class _Fitting(_Drawing, _Gradients, _Stepping, _Finite, _Evidence, _Replay, _Si
         if self.config.save_checkpoints: self.checkpoint_path = self.save()
         self._preview()
 
-# %% ../nbs/08_trainer.ipynb #11ceafe4
+# %% ../nbs/08_trainer.ipynb #63ea49d7
 class _Ending:
     "The beginning and the end of `fit`."
     def _claim(self, stack):
@@ -840,6 +840,12 @@ class _Ending:
         newer = [checkpoint_step(p) for p in list_checkpoints(self.run_id) if checkpoint_step(p) > self.step and not verify_checkpoint(p)]
         if newer: raise CcdiffError(f"run {self.run_id!r} has been trained to step {newer[-1]} by another process, while this trainer stands at {self.step}; resume it anew.")
         if self.parent: write_parent(self.run_id, self.parent["run_id"], self.parent["step"])
+
+    def _restore_generators(self):
+        "Once, when a resumed run goes on: the global generators of its main process, for whatever draws from them (a dropout layer; no step here does)."
+        from ccdiff.checkpoint import set_rng_state
+        if self._generators and self.accelerator.is_main_process: set_rng_state(self._generators)
+        self._generators = None
 
     def _stopping(self):
         "True if somebody asked for the end: a signal (seen by all processes at the same step) or `stop()`."
@@ -881,7 +887,7 @@ class _Opening:
         self.total_steps = c.max_steps or c.n_epochs * self.steps_per_epoch
         self.schedule_steps = state.get("schedule_steps", self.total_steps)
 
-# %% ../nbs/08_trainer.ipynb #9add166d
+# %% ../nbs/08_trainer.ipynb #5271a6e4
 class _SettingOut:
     "From a checkpoint, or from nothing, to the first step."
     def _set_out(self, checkpoint):
@@ -892,7 +898,7 @@ class _SettingOut:
         if self.accelerator.is_main_process: _warn_not_exact(self.environment, then)
         self.step = checkpoint.step if checkpoint else 0
         self._count(checkpoint.state if resumed else {})
-        self.saved_step, self.checkpoint_path = (self.step, checkpoint.path) if resumed else (None, None)
+        self.saved_step, self.checkpoint_path, self._generators = (self.step, checkpoint.path, checkpoint.rng) if resumed else (None, None, None)
         forked = {"run_id": c.resume_from_run_id, "step": self.step} if c.neptune_mode == "fork" else None
         self.parent = checkpoint.state.get("parent") if resumed else forked
         self.run, self.watcher, self._signal, self._asked_to_stop = _Guarded(None), _Guarded(None), None, False

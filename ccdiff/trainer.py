@@ -685,7 +685,7 @@ class _Guarded:
         "Close the run; `how` is the type of the exception that ended it, or None."
         self._call("__exit__", how, None, None)
 
-# %% ../nbs/08_trainer.ipynb #2ed92f68
+# %% ../nbs/08_trainer.ipynb #d8a609a8
 class _Recording:
     "Opening the run's record."
     def _open_run(self):
@@ -701,7 +701,9 @@ class _Recording:
     def _history_of_run(self, parent):
         "The arguments that say where the run's history comes from; a record that is there is continued, its points after `self.step` hidden."
         from ccdiff.record import RECORD
-        if (run_dir(self.run_id) / RECORD).exists() or self.config.neptune_mode == "resume": return dict(resume=True, resume_step=self.step)
+        there, resumed = (run_dir(self.run_id) / RECORD).exists(), self.config.neptune_mode == "resume"
+        if there and not resumed and not self.history: warnings.warn(f"run {self.run_id!r} has a record but no checkpoint; it begins again at step {self.step + 1}", stacklevel=4)
+        if there or resumed: return dict(resume=True, resume_step=self.step)
         return dict(fork_run_id=parent["run_id"], fork_step=parent["step"]) if parent else {}
 
 # %% ../nbs/08_trainer.ipynb #16c0ff10
@@ -943,13 +945,14 @@ def config_of_flags(
     flags = {k: v for k, v in {**preset, **given}.items() if k not in ("neptune_mode", "resume_from_run_id", "resume_from_step")}
     return config_of_run(given["resume_from_run_id"], given.get("resume_from_step"), mode, **flags)
 
-# %% ../nbs/08_trainer.ipynb #b903ca4e
+# %% ../nbs/08_trainer.ipynb #dde85e97
 def loss_curve(
     run_id: str, # the run, whose record is read with its parents' part
     file,        # where to write the PNG
 ):
     "Write a picture of `train/loss` over the steps, each step and a running mean; returns `file`."
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
     from ccdiff.record import fetch_metrics
     loss = fetch_metrics([run_id], ["train/loss"])["train/loss"].droplevel("run").dropna()
     fig = Figure(figsize=(6, 3), dpi=100, layout="constrained")
@@ -957,6 +960,7 @@ def loss_curve(
     ax.plot(loss.index, loss, color="0.75", lw=0.7, label="each step")
     ax.plot(loss.index, loss.ewm(halflife=max(1, len(loss) / 50)).mean(), color="tab:blue", label="running mean")
     ax.set(xlabel="step", ylabel="loss", title=run_id, yscale="log")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False)
     fig.savefig(file)

@@ -5,12 +5,11 @@
 # %% auto #0
 __all__ = ['STATS', 'HealthLimits', 'Finding', 'TorchWatcher', 'WatchLog']
 
-# %% ../nbs/06_watcher.ipynb #22bb4441
+# %% ../nbs/06_watcher.ipynb #bda8972e
 import fnmatch
 import functools
 import sys
 import warnings
-import weakref
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,40 +23,52 @@ _needs = dict(mean=["sum"], norm=["square"], std=["sum", "square"], var=["sum", 
               zero_fraction=["zero"], nonfinite=["bad"])
 _bins, _sample_size = 50, 4096
 
-# %% ../nbs/06_watcher.ipynb #3e0ee5d9
-def _row_sums(rows, columns):
-    "What each row of a matrix `(R, L)` adds to the statistics: `(R, len(columns))`, float64 (float32 on MPS, which has no float64)."
-    wide = rows.to(torch.float32 if rows.device.type == "mps" else torch.float64)
-    make = dict(sum=lambda: wide.sum(1), square=lambda: torch.linalg.vector_norm(wide, dim=1).square(), abs=lambda: wide.abs().sum(1),
-                min=lambda: rows.amin(1), max=lambda: rows.amax(1), zero=lambda: rows.shape[1] - torch.count_nonzero(rows, dim=1),
-                bad=lambda: torch.count_nonzero(rows - rows, dim=1)) # x - x is 0, or NaN if x is not finite
-    return torch.stack([make[c]().to(wide.dtype) for c in columns], 1)
+# %% ../nbs/06_watcher.ipynb #d47ba844
+_sums = dict(sum=lambda w: w.sum(1), abs=lambda w: w.abs().sum(1), min=lambda w: w.amin(1), max=lambda w: w.amax(1),
+             square=lambda w: torch.dot(w[0], w[0])[None] if len(w) == 1 else torch.linalg.vector_norm(w, dim=1).square_(),
+             zero=lambda w: w.shape[1] - torch.count_nonzero(w, dim=1),
+             bad=lambda w: torch.count_nonzero(w - w, dim=1)) # x - x is 0, or NaN if x is not finite
 
-# %% ../nbs/06_watcher.ipynb #416b3861
+def _row_sums(wide, columns):
+    "What each row of a float64 matrix `(R, L)` adds to the statistics: `(R, len(columns))`."
+    return torch.stack([_sums[c](wide).to(wide.dtype) for c in columns], 1)
+
 def _flat(x):
     "The numbers of `x` as one vector in the order in which they lie in memory: a copy only if they lie apart."
     if x.is_contiguous(): return x.view(-1)
     return x.permute(sorted(range(x.ndim), key=x.stride, reverse=True)).reshape(-1)
 
-def _pieces(rows):
-    "A matrix cut into pieces that stay in a processor's cache; larger ones on a GPU, where only memory is spared."
-    return rows.split(max(1, (1 << 17 if rows.device.type == "cpu" else 1 << 24) // max(1, rows.shape[1])))
+# %% ../nbs/06_watcher.ipynb #7dbfbd60
+class _Widener:
+    "Turns tensors of any float type into float64 matrices (float32 on MPS, which has no float64), piece by piece."
+    def __init__(self): self.scratch = None
 
-def _rows_of(x):
-    "A tensor as a list of matrices, each of one row."
-    return [piece.view(1, -1) for piece in _flat(x).split(1 << 17 if x.device.type == "cpu" else 1 << 24)]
+    def size(self, device):
+        "How many numbers a piece has."
+        return 1 << 17 if device.type == "cpu" else 1 << 22
 
-# %% ../nbs/06_watcher.ipynb #aa01b000
-def _joined(tensors, limit=1 << 22):
-    "`[(indices, matrix)]`: tensors whose rows have the same length, below each other; at most `limit` numbers together, or one tensor."
-    groups, full = {}, []
-    for i, t in enumerate(tensors):
-        length = t.numel() // t.shape[0] if t.ndim > 1 else t.numel()
-        ids = groups.setdefault((t.device, t.dtype, length), [])
-        if ids and sum(tensors[j].numel() for j in ids) + t.numel() > limit: full.append((length, ids)); groups[t.device, t.dtype, length] = ids = []
-        ids.append(i)
-    full += [(key[2], ids) for key, ids in groups.items()]
-    return [(ids, torch.cat([tensors[i].reshape(-1, length) for i in ids])) for length, ids in full]
+    def widen(self, matrices):
+        "Matrices of one width, below each other. On a CPU the result lives in the scratch buffer until the next call."
+        n, device = sum(m.numel() for m in matrices), matrices[0].device
+        if device.type == "cpu" and n <= self.size(device):
+            if self.scratch is None: self.scratch = torch.empty(self.size(device), dtype=torch.float64)
+            out = self.scratch[:n].view(-1, matrices[0].shape[1])
+            return out.copy_(matrices[0]) if len(matrices) == 1 else torch.cat(matrices, out=out)
+        return torch.cat(matrices).to(torch.float32 if device.type == "mps" else torch.float64)
+
+# %% ../nbs/06_watcher.ipynb #0cab9178
+@functools.lru_cache(maxsize=8)
+def _plan(shapes, size):
+    "`[(index, first row, last row + 1), …]` for each matrix: tensors whose rows have the same length, at most `size` numbers together, if a row is no more."
+    groups, done = {}, []
+    for i, (shape, dtype) in sorted(enumerate(shapes), key=lambda s: -s[1][0].numel()): # large ones first, cut between rows
+        length = shape.numel() // shape[0] if len(shape) > 1 else shape.numel()
+        rows, step = shape.numel() // length, max(1, size // length)
+        if rows > step: done += [[(i, a, min(a + step, rows))] for a in range(0, rows, step)]; continue
+        group = groups.setdefault((length, dtype), [])
+        if sum(b for _, _, b in group) + rows > step: done.append(group); groups[length, dtype] = group = []
+        group.append((i, 0, rows))
+    return done + list(groups.values())
 
 # %% ../nbs/06_watcher.ipynb #5aa0de25
 def _statistic(name, n, c):
@@ -72,7 +83,7 @@ def _statistic(name, n, c):
         if name in ("min", "max"): return c[name]
         return {"abs_mean": lambda: c["abs"] / n, "zero_fraction": lambda: c["zero"] / n, "nonfinite": lambda: c["bad"]}[name]()
 
-# %% ../nbs/06_watcher.ipynb #3a92657e
+# %% ../nbs/06_watcher.ipynb #6aec032d
 def _sample_places(n, device):
     "`_sample_size` places in `range(n)`, evenly spread and without a period."
     return (torch.arange(_sample_size, dtype=torch.float64).mul(0.6180339887498949).frac().mul(n).long()).to(device)
@@ -86,37 +97,49 @@ def _histograms(samples):
     low, high = low - half, high + half
     place = ((x - low[:, None]) * (_bins / (high - low))[:, None]).nan_to_num_(0).clamp_(0, _bins - 1)
     place = torch.where(good, place, _bins).long() # what is not finite goes to a bin of its own, which is thrown away
-    counts = torch.zeros(len(x), _bins + 1, device=x.device).scatter_add_(1, place, torch.ones_like(x))
-    return counts[:, :_bins], low, high
+    place += (_bins + 1) * torch.arange(len(x), device=x.device)[:, None]
+    counts = torch.zeros(len(x) * (_bins + 1), device=x.device).scatter_add_(0, place.view(-1), torch.ones_like(x).view(-1))
+    return counts.view(len(x), -1)[:, :_bins], low, high
 
-# %% ../nbs/06_watcher.ipynb #d8b4501c
-class _Table:
-    "Row sums and samples of many tensors, kept on their device until `fetch` brings them over in one copy."
+# %% ../nbs/06_watcher.ipynb #6ec800c0
+@dataclass
+class _Part:
+    "Row sums of one tensor or of many."
+    keys: list     # (kind, name) of each tensor
+    sizes: list    # how many numbers it has
+    tall: list     # how many rows
+    columns: tuple # what was measured
+    sums: object   # all the rows, `(sum(tall), len(columns))`, on the device
+
+class _Table(_Widener):
+    "Row sums of many tensors by key `(kind, name)`, kept on their device."
     def __init__(self, stats):
-        self.columns = tuple(dict.fromkeys(["sum", "square"] + [c for s in stats for c in _needs.get(s, [])]))
+        super().__init__()
+        self.columns = tuple(dict.fromkeys(["sum"] + [c for s in stats for c in _needs.get(s, [])]))
         self.hist, self.parts, self.samples, self.places = "hist" in stats, {}, {}, {}
 
     def add(self, key, x):
         "Measure one tensor now, in place of what `key` had before."
         x = x.detach()
         if x.numel() == 0: return
-        self.parts[key] = (x.numel(), self.columns, torch.cat([_row_sums(p, self.columns) for p in _rows_of(x)]))
+        sums = [_row_sums(self.widen([piece.view(1, -1)]), self.columns) for piece in _flat(x).split(self.size(x.device))]
+        self.parts[key] = _Part([key], [x.numel()], [len(sums)], self.columns, torch.cat(sums))
         self._take(key, x)
 
-    def add_all(self, keys, tensors, columns=None):
-        "Measure many tensors together; `columns` for fewer than all of them."
-        kept, columns, take, parts = [(k, t.detach()) for k, t in zip(keys, tensors) if t.numel()], columns or self.columns, columns is None, {}
-        for ids, rows in _joined([t for _, t in kept]):
-            sums = torch.cat([_row_sums(p, columns) for p in _pieces(rows)])
-            tall = [kept[i][1].shape[0] if kept[i][1].ndim > 1 else 1 for i in ids]
-            parts.update(zip(ids, sums.split(tall)))
-        for i, (k, t) in enumerate(kept):
-            self.parts[k] = (t.numel(), columns, parts[i])
-            if take: self._take(k, t)
+    def add_all(self, kind, tensors, columns=None):
+        "Measure many tensors `{name: tensor}` together, with their rows' squares; only some `columns` and no histogram, if they are given."
+        names, all_of_them = [k for k, t in tensors.items() if t.numel()], columns or tuple(dict.fromkeys(self.columns + ("square",)))
+        flat, sums, tall = [tensors[k].detach() for k in names], [], {}
+        rows = [t.reshape(t.shape[0] if t.ndim > 1 else 1, -1) for t in flat]
+        for group in _plan(tuple((t.shape, t.dtype) for t in flat), self.size(flat[0].device)) if flat else []:
+            sums.append(_row_sums(self.widen([rows[i] if b - a == len(rows[i]) else rows[i][a:b] for i, a, b in group]), all_of_them))
+            for i, a, b in group: tall[i] = tall.get(i, 0) + b - a
+        if sums: self.parts[kind, None] = _Part([(kind, names[i]) for i in tall], [flat[i].numel() for i in tall], list(tall.values()), all_of_them, torch.cat(sums))
+        for k, t in zip(names, flat) if columns is None else []: self._take((kind, k), t)
 
-# %% ../nbs/06_watcher.ipynb #d604d428
+# %% ../nbs/06_watcher.ipynb #4bad8c2c
 class _Fetching(_Table):
-    "The way to the host."
+    "Samples, and the way to the host."
     def _take(self, key, x):
         "Keep a sample of `x` for its histogram."
         if not self.hist: return
@@ -131,35 +154,44 @@ class _Fetching(_Table):
 
     def fetch(self):
         "Everything on the host, as a `_Look`; one copy from the device."
-        if not self.parts: return _Look({}, {}, {})
-        where = next(iter(self.parts.values()))[2]
-        load = [sums.reshape(-1).to(where) for _, _, sums in self.parts.values()]
-        if self.samples: load += [t.reshape(-1).to(where) for t in _histograms(list(self.samples.values()))]
-        return _Look.of(self, torch.cat(load).cpu().double().numpy())
+        parts = list(self.parts.values())
+        if not parts: return _Look({}, np.zeros(0), {}, [], {})
+        load = [p.sums.reshape(-1).to(parts[0].sums) for p in parts]
+        if self.samples: load += [t.reshape(-1).to(parts[0].sums) for t in _histograms(list(self.samples.values()))]
+        return _unpack(parts, list(self.samples), torch.cat(load).cpu().double().numpy())
 
-# %% ../nbs/06_watcher.ipynb #25220eea
+# %% ../nbs/06_watcher.ipynb #4ec66fa0
 @dataclass
 class _Look:
-    "What a table measured, on the host: numbers by key `(kind, name)`."
-    sums: dict   # key -> (how many numbers the tensor has, {column: sum over its rows})
-    units: dict  # key -> the sums of squares of its rows
-    hists: dict  # key -> (counts, lowest, highest)
+    "What a table measured, on the host."
+    keys: dict   # (kind, name) -> index
+    n: object    # how many numbers each tensor has, `(E,)`
+    sums: dict   # column -> sum over a tensor's rows, `(E,)`; NaN if it was not measured
+    units: list  # the sums of squares of each tensor's rows, or `None`
+    hists: dict  # (kind, name) -> (counts, lowest, highest)
 
-    @classmethod
-    def of(cls, table, numbers):
-        "Take apart the one vector that came over, in the order in which `fetch` joined it."
-        look, at = cls({}, {}, {}), 0
-        how = dict(min=np.min, max=np.max)
-        for key, (n, columns, part) in table.parts.items():
-            rows = numbers[at:(at := at + part.numel())].reshape(part.shape)
-            look.sums[key] = (n, {c: how.get(c, np.sum)(rows[:, j]) for j, c in enumerate(columns)})
-            look.units[key] = rows[:, columns.index("square")]
-        m = len(table.samples)
-        counts, low, high = np.split(numbers[at:], [m * _bins, m * (_bins + 1)])
-        look.hists = {k: (counts[i * _bins:(i + 1) * _bins], low[i], high[i]) for i, k in enumerate(table.samples)}
-        return look
+    def names(self, kind): return [name for k, name in self.keys if k == kind]
+    def column(self, column, kind, names): return self.sums[column][[self.keys[kind, name] for name in names]]
+    def norms(self, kind, names): return np.sqrt(self.column("square", kind, names))
+    def sizes(self, kind, names): return self.n[[self.keys[kind, name] for name in names]]
 
-    def norm(self, key): return float(np.sqrt(self.sums[key][1]["square"]))
+# %% ../nbs/06_watcher.ipynb #bceba3bf
+def _unpack(parts, hist_keys, numbers):
+    "A `_Look` from a table's parts and the vector that `fetch` brought over."
+    keys, tall = [k for p in parts for k in p.keys], [t for p in parts for t in p.tall]
+    look = _Look({k: i for i, k in enumerate(keys)}, np.array([n for p in parts for n in p.sizes], float), {}, [None] * len(keys), {})
+    at, first = 0, 0
+    for p in parts:
+        rows = numbers[at:(at := at + p.sums.numel())].reshape(p.sums.shape)
+        starts, last = np.cumsum([0] + p.tall), first + len(p.keys)
+        for j, c in enumerate(p.columns):
+            add_up = np.minimum if c == "min" else np.maximum if c == "max" else np.add
+            look.sums.setdefault(c, np.full(len(keys), np.nan))[first:last] = add_up.reduceat(rows[:, j], starts[:-1])
+        if "square" in p.columns: look.units[first:last] = np.split(rows[:, p.columns.index("square")], starts[1:-1])
+        first = last
+    counts, low, high = np.split(numbers[at:], [len(hist_keys) * _bins, len(hist_keys) * (_bins + 1)])
+    look.hists = {k: (counts[i * _bins:(i + 1) * _bins], low[i], high[i]) for i, k in enumerate(hist_keys)}
+    return look
 
 # %% ../nbs/06_watcher.ipynb #6b4073f8
 _dull = (torch.nn.Identity, torch.nn.modules.dropout._DropoutNd)
@@ -185,7 +217,7 @@ def _chosen_layers(model, track_layers):
         chosen.update(found)
     return {k: m for k, m in named.items() if k in chosen}
 
-# %% ../nbs/06_watcher.ipynb #959db768
+# %% ../nbs/06_watcher.ipynb #188be93f
 def _first_tensor(output):
     "The first tensor of floats in a layer's output, or `None`."
     if isinstance(output, torch.Tensor): return output if output.is_floating_point() else None
@@ -194,10 +226,10 @@ def _first_tensor(output):
 
 class _Window:
     "Hooks on the layers, and what they see, from `open` to `close`; the last forward pass with gradients counts."
-    def __init__(self, model, layers, table, keep_parameters):
+    def __init__(self, model, layers, table, parameters):
         self.table, self.calls, self.late, self.again = table, {}, {}, None
         self.inside, self.measuring, self.seen, self.eager = False, False, None, None
-        self.before = {k: p.detach().clone() for k, p in model.named_parameters() if p.requires_grad} if keep_parameters else {}
+        self.before = {k: p.detach().clone() for k, p in parameters.items() if p.requires_grad}
         self.handles = [m.register_forward_hook(self._hook(name, m)) for name, m in layers.items()]
         if layers: self.handles += [model.register_forward_pre_hook(self._ends(model, True)), model.register_forward_hook(self._ends(model, False))]
         if layers and "torch._dynamo" in sys.modules: self.eager = torch.compiler.set_stance("force_eager") # compiled code would not call the hooks
@@ -279,50 +311,65 @@ class Finding:
     text: str    # what is wrong with it
     def __str__(self): return f"step {self.step:g}: {self.layer} {self.text}"
 
-# %% ../nbs/06_watcher.ipynb #9bb76f7e
+# %% ../nbs/06_watcher.ipynb #bf189f81
 def _nonfinite(look, step):
     "The first layer in the forward pass with a number that is not finite; else the first in the backward pass; else the first parameter."
     for kind, words in (("activation", "puts out"), ("gradient", "receives a gradient with"), ("parameters", "holds")):
-        for (k, name), (n, sums) in look.sums.items():
-            if k == kind and not np.isfinite(sums["sum"]):
-                return [Finding(step, "nonfinite", name, f"is the first that {words} values that are not finite")]
+        names = look.names(kind)
+        bad = np.flatnonzero(~np.isfinite(look.column("sum", kind, names))) if names else []
+        if len(bad): return [Finding(step, "nonfinite", names[bad[0]], f"is the first that {words} values that are not finite")]
     return []
 
 def _dead(look, step, limits, unit_weights):
     "Layers whose output is all zero, and weights with many rows that receive no gradient."
-    found = [Finding(step, "dead", name, "puts out nothing but zeros") for (k, name), (n, sums) in look.sums.items() if k == "activation" and sums["square"] == 0]
+    names = look.names("activation")
+    silent = [name for name in names if look.sums["sum"][i := look.keys["activation", name]] == 0 and not look.sums.get("square", look.sums["sum"])[i] > 0]
+    found = [Finding(step, "dead", name, "puts out nothing but zeros") for name in silent]
     for name in unit_weights:
-        units = look.units.get(("gradient", name))
-        if units is None or not (dead := int((units == 0).sum())) or dead < limits.dead_units * len(units): continue
-        found.append(Finding(step, "dead", name, f"receives no gradient in {dead} of {len(units)} units"))
+        if ("gradient", name) not in look.keys: continue
+        units = look.units[look.keys["gradient", name]]
+        dead = int((units == 0).sum())
+        if dead and dead >= limits.dead_units * len(units): found.append(Finding(step, "dead", name, f"receives no gradient in {dead} of its {len(units)} units"))
     return found
 
-# %% ../nbs/06_watcher.ipynb #ca229d31
+# %% ../nbs/06_watcher.ipynb #30ae6415
 def _gradients(look, step, limits, weights):
     "Weights whose gradient is far smaller than the others', or very large."
-    rms = {name: look.norm(("gradient", name)) / np.sqrt(look.sums["gradient", name][0]) for name in weights if ("gradient", name) in look.sums}
-    alive = [v for v in rms.values() if np.isfinite(v) and v > 0]
-    middle, found = float(np.median(alive)) if alive else 0., []
-    for name, v in rms.items():
-        norm = look.norm(("gradient", name))
-        if 0 < v < limits.vanishing * middle: found.append(Finding(step, "vanishing", name, f"has a gradient of RMS {v:.1e}, the median weight one of {middle:.1e}"))
-        if np.isfinite(norm) and norm > limits.exploding: found.append(Finding(step, "exploding", name, f"has a gradient of norm {norm:.3g}"))
-    return found
+    names = [k for k in weights if ("gradient", k) in look.keys]
+    if not names: return []
+    norms, rms = look.norms("gradient", names), look.norms("gradient", names) / np.sqrt(look.sizes("gradient", names))
+    middle = np.median(rms[rms > 0]) if (rms > 0).any() else 0.
+    small = [i for i in np.argsort(rms) if 0 < rms[i] < limits.vanishing * middle]
+    large = [i for i in np.argsort(-norms) if norms[i] > limits.exploding]
+    return ([Finding(step, "vanishing", names[i], f"has a gradient of RMS {rms[i]:.1e}, the median weight one of {middle:.1e}") for i in small]
+            + [Finding(step, "exploding", names[i], f"has a gradient of norm {norms[i]:.3g}") for i in large])
+
+def _update_ratios(look, names=None):
+    "`{name: ‖new − old‖ / ‖old‖}` of the parameters where it is known."
+    names = [k for k in names or look.names("update") if ("update", k) in look.keys]
+    if not names: return {}
+    with np.errstate(all="ignore"): ratios = look.norms("update", names) / look.norms("old", names)
+    return {k: r for k, r in zip(names, ratios.tolist()) if np.isfinite(r)}
 
 def _updates(look, step, limits, weights):
-    "Weights that a step moved too far, or not at all."
-    ratios = {name: r for name in weights if (r := _update_ratio(look, name)) is not None}
-    low, high = limits.update_ratio
-    word = lambda r: f"was moved by {r:.2g} of its norm in one step" + (": the step is too large" if r > high else ": the step is lost in rounding")
-    return [Finding(step, "update_ratio", name, word(r)) for name, r in ratios.items() if r > high or (r < low and max(ratios.values()) > low)]
+    "Weights that a step moved too far, or not at all while it moved others."
+    ratios, (low, high) = _update_ratios(look, weights), limits.update_ratio
+    far = sorted(((r, name) for name, r in ratios.items() if r > high), reverse=True)
+    near = sorted((r, name) for name, r in ratios.items() if r < low < max(ratios.values()))
+    return ([Finding(step, "update_ratio", name, f"was moved by {r:.2g} times its norm in one step, which is too far") for r, name in far]
+            + [Finding(step, "update_ratio", name, f"was moved by only {r:.1g} times its norm, which rounding swallows") for r, name in near])
 
-def _update_ratio(look, name):
-    "‖new − old‖ / ‖old‖ of a parameter, or `None` if it is not known."
-    if ("update", name) not in look.sums or not (old := look.norm(("old", name))) > 0: return None
-    ratio = look.norm(("update", name)) / old
-    return ratio if np.isfinite(ratio) else None
+# %% ../nbs/06_watcher.ipynb #625aa07b
+def _as_text(findings):
+    "The findings as lines, at most three of a kind, the worst first."
+    lines = []
+    for kind in dict.fromkeys(f.kind for f in findings):
+        of_kind = [f for f in findings if f.kind == kind]
+        lines += [str(f) for f in of_kind[:3]]
+        if len(of_kind) > 3: lines.append(f"step {of_kind[0].step:g}: … and {len(of_kind) - 3} more ({kind})")
+    return "\n".join(lines)
 
-# %% ../nbs/06_watcher.ipynb #7148f6cc
+# %% ../nbs/06_watcher.ipynb #da17c5ac
 @dataclass
 class _Ask:
     "What one call of `watch` asked for."
@@ -342,10 +389,14 @@ class _Schedule:
         "Whether `watch(step)` will look: if `every` divides it, or nothing has been looked at yet."
         return self._looks == 0 or step % self.every == 0
 
+    def _parameters(self):
+        "`{name: parameter}` as they are now."
+        return {name: owner._parameters[attribute] for name, owner, attribute in self._owners if owner._parameters.get(attribute) is not None}
+
     def _open(self):
         self._shut()
-        table = _Fetching(self.tensor_stats)
-        self._window = _Reruns(self.model, self.layers, table, self.limits is not None or "update_ratio" in self.tensor_stats)
+        updates = self.limits is not None or "update_ratio" in self.tensor_stats
+        self._window = _Reruns(self.model, self.layers, _Fetching(self.tensor_stats), self._parameters() if updates else {})
 
     def _shut(self):
         if self._window is not None: self._window.close()
@@ -386,31 +437,28 @@ class _Arming(_Schedule):
     def __del__(self):
         if getattr(self, "_window", None) is not None: self._shut()
 
-# %% ../nbs/06_watcher.ipynb #46fe73d8
+# %% ../nbs/06_watcher.ipynb #5090dff4
 class _Looking(_Arming):
     "Measuring what needs no hook, and logging."
     def _measure(self, ask):
         "A `_Look` at the window, if there is one, and at the parameters; then the window is closed."
         window = self._window
         table = window.table if window is not None else _Fetching(self.tensor_stats)
-        named = dict(self.model.named_parameters())
         with torch.no_grad():
-            if ask.gradients:
-                grads = {k: p.grad.to_dense() if p.grad.is_sparse else p.grad for k, p in named.items() if p.grad is not None}
-                table.add_all([("gradient", k) for k in grads], grads.values())
-            if ask.parameters: table.add_all([("parameters", k) for k in named], named.values())
+            named = self._parameters()
+            if ask.gradients: table.add_all("gradient", {k: p.grad.to_dense() if p.grad.is_sparse else p.grad for k, p in named.items() if p.grad is not None})
+            if ask.parameters: table.add_all("parameters", named)
             if window is not None and window.before:
                 old = {k: v for k, v in window.before.items() if k in named}
                 moved = torch._foreach_sub([named[k].detach() for k in old], list(old.values()))
-                table.add_all([("update", k) for k in old], moved, ("square",))
-                table.add_all([("old", k) for k in old], old.values(), ("square",))
-        return self._settled(table.fetch())
+                table.add_all("update", dict(zip(old, moved)), ("square",))
+                table.add_all("old", old, ("square",))
+        look = table.fetch()
+        return self._settled(look) if look.names("update") else look
 
     def _settled(self, look):
         "Without updates if no step was taken in the window: then there is nothing to say about them."
-        moved = [k for k in look.sums if k[0] == "update"]
-        if all(look.sums[k][1]["square"] == 0 for k in moved):
-            for k in moved: del look.sums[k]
+        if not look.column("square", "update", look.names("update")).any(): look.keys = {k: i for k, i in look.keys.items() if k[0] != "update"}
         return look
 
     def _look(self, ask):
@@ -419,36 +467,31 @@ class _Looking(_Arming):
         self._looks += 1
         return self._log(look, ask)
 
-# %% ../nbs/06_watcher.ipynb #98ef834a
+# %% ../nbs/06_watcher.ipynb #c801d87b
 class _Logging(_Looking):
     "From numbers to the run."
     def _log(self, look, ask):
         "Metrics, histograms and findings to the run; the findings are returned."
         root = f"{ask.prefix}/{self.base_namespace}" if ask.prefix else self.base_namespace
         kinds = [k for k, on in (("activation", ask.activations), ("gradient", ask.gradients), ("parameters", ask.parameters)) if on]
-        data, hists = {}, {}
-        for key in [k for k in look.sums if k[0] in kinds]:
-            n, sums = look.sums[key]
-            names = [s for s in self.tensor_stats if s in _needs and not (n == 1 and s in ("std", "var"))]
-            data.update({f"{root}/{key[0]}/{key[1]}/{s}": float(_statistic(s, n, sums)) for s in names})
-            if key in look.hists and (h := _as_histogram(*look.hists[key])) is not None: hists[f"{root}/{key[0]}/{key[1]}/hist"] = h
+        shown, data = [(f"{root}/{kind}/{name}", i) for (kind, name), i in look.keys.items() if kind in kinds], {}
+        for s in [s for s in self.tensor_stats if s in _needs]:
+            values = _statistic(s, look.n, look.sums).tolist()
+            data.update({f"{path}/{s}": values[i] for path, i in shown if look.n[i] > 1 or s not in ("std", "var")})
         if "update_ratio" in self.tensor_stats:
-            ratios = {k[1]: _update_ratio(look, k[1]) for k in look.sums if k[0] == "update"}
-            data.update({f"{root}/parameters/{k}/update_ratio": r for k, r in ratios.items() if r is not None})
+            data.update({f"{root}/parameters/{k}/update_ratio": r for k, r in _update_ratios(look).items()})
         if data: self.run.log_metrics(data=data, step=ask.step)
+        hists = {f"{root}/{k[0]}/{k[1]}/hist": h for k, v in look.hists.items() if k[0] in kinds and (h := _as_histogram(*v)) is not None}
         if hists: self.run.log_histograms(histograms=hists, step=ask.step)
-        found = self._findings(look, ask, kinds)
-        if found and hasattr(self.run, "log_string_series"):
-            self.run.log_string_series(data={f"{root}/health": "\n".join(map(str, found[:10] + ([f"and {len(found) - 10} more"] if len(found) > 10 else [])))}, step=ask.step)
+        found = self._findings(look, ask.step, kinds)
+        if found and hasattr(self.run, "log_string_series"): self.run.log_string_series(data={f"{root}/health": _as_text(found)}, step=ask.step)
         return found
 
-    def _findings(self, look, ask, kinds):
+    def _findings(self, look, step, kinds):
         if self.limits is None: return []
-        seen = _Look({k: v for k, v in look.sums.items() if k[0] in kinds or k[0] in ("update", "old")}, look.units, {})
-        bad = _nonfinite(seen, ask.step)
-        if bad: return bad # everything after it follows from it
-        return (_dead(seen, ask.step, self.limits, self._unit_weights) + _gradients(seen, ask.step, self.limits, self._weights)
-                + _updates(seen, ask.step, self.limits, self._weights))
+        look.keys = {k: i for k, i in look.keys.items() if k[0] in (*kinds, "update", "old")}
+        return _nonfinite(look, step) or [ # what is not finite makes everything after it so
+            *_dead(look, step, self.limits, self._unit_weights), *_gradients(look, step, self.limits, self._weights), *_updates(look, step, self.limits, self._weights)]
 
 # %% ../nbs/06_watcher.ipynb #2faa2e30
 def _as_histogram(counts, low, high):
@@ -457,11 +500,17 @@ def _as_histogram(counts, low, high):
     from ccdiff.record import Histogram
     return Histogram(bin_edges=np.linspace(low, high, _bins + 1), counts=counts.astype(np.int64))
 
-# %% ../nbs/06_watcher.ipynb #9b9e4340
+# %% ../nbs/06_watcher.ipynb #4901c2e2
 def _unit_weights(model):
     "Names of weights whose rows are units: those of linear layers and convolutions."
     kinds = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
     return [f"{name}.weight" if name else "weight" for name, m in model.named_modules() if isinstance(m, kinds)]
+
+def _owners(model):
+    "`[(name, module, attribute)]` of all parameters, each once; quicker to walk than the modules."
+    modules = dict(model.named_modules())
+    split = [(name, *name.rpartition(".")[::2]) for name, _ in model.named_parameters()]
+    return [(name, modules[path], attribute) for name, path, attribute in split]
 
 class _Loops(_Logging):
     "The two kinds of loop."
@@ -500,7 +549,7 @@ class _Watch(_Loops):
         if self._mode is None and not self._forced: self._mode = self._kind_of_loop(ask)
         return self._watch_before(ask) if self._mode == "before" and not self._forced else self._watch_after(ask)
 
-# %% ../nbs/06_watcher.ipynb #7b2f812a
+# %% ../nbs/06_watcher.ipynb #4c7fda94
 class TorchWatcher(_Watch):
     "Logs what happens inside `model`: statistics of activations, gradients, parameters and updates, and findings. After Neptune's TorchWatcher 0.2."
     def __init__(
@@ -519,7 +568,8 @@ class TorchWatcher(_Watch):
             if run is not None and not hasattr(run, method): raise CcdiffError(f"run={run!r} has no method {method}; use a ccdiff Run, a neptune_scale Run or a WatchLog.")
         self.base_namespace, self.every, self.limits = base_namespace, check_int("every", every, 1), health
         self.layers = _chosen_layers(self.model, track_layers)
-        self._weights, self._unit_weights = [k for k, p in self.model.named_parameters() if p.ndim > 1], _unit_weights(self.model)
+        self._owners, self._unit_weights = _owners(self.model), _unit_weights(self.model)
+        self._weights = [k for k, p in self._parameters().items() if p.ndim > 1]
         self._window, self._pending, self._forced, self._closed, self._mode, self._looks, self._warned = None, None, False, False, None, 0, False
         if run is not None: self._open()
 

@@ -243,7 +243,7 @@ class Reference:
             ink = F.interpolate(ink.mean(1, keepdim=True), size=28, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
         with torch.no_grad(): return [torch.cat([net(b) for b in ink.split(1000)]) for net in self.nets]
 
-# %% ../nbs/09_metrics.ipynb #925a7050
+# %% ../nbs/09_metrics.ipynb #c06d7c46
 LEAST = {"fd": 1000, "kid": 100, "precision": 100, "recall": 100, "density": 100, "coverage": 100} # fewer images, and the metric is not given
 
 def raw_metrics(
@@ -261,8 +261,7 @@ def raw_metrics(
         m = min(n, len(reference.images))
         draw = lambda size, purpose: torch.randperm(size, generator=generator(seed, size, purpose))[:m]
         ours, theirs = draw(n, "samples"), draw(len(reference.images), "real")
-        pairs = [(f[ours], r[theirs]) for f, r in zip(features, reference.real_features)]
-        found = [manifold_scores(f, r) | {"kid": kernel_distance(f, r, seed)} for f, r in pairs]
+        found = [manifold_scores(f[ours], r[theirs]) | {"kid": kernel_distance(f, r, seed)} for f, r in zip(features, reference.real_features)]
         out |= {k: sum(f[k] for f in found) / len(found) for k in found[0]}
     return out
 
@@ -305,12 +304,12 @@ def _live_floor(reference, pool, n, seed, most=5):
     found = [raw_metrics(reference, to_ink(part.images), seed) for part in map(pool.subset, _draws(len(pool), n, most))]
     return {k: (float(np.mean([f[k] for f in found])), float(np.std([f[k] for f in found], ddof=1)) if len(found) > 1 else 0.0) for k in found[0]}
 
-# %% ../nbs/09_metrics.ipynb #b692ed56
+# %% ../nbs/09_metrics.ipynb #ae072f55
 PROTOCOL = "ccdiff-eval v1"
 PROTOCOL_FILES = {
     "eval_v1.safetensors": "6ca15588d85e649d164e860a941cdbef70fba63a3c317a0cad8c7033b2c6a8ff",
     "eval_v1.png": "3f8e1ed0cdd8bdf4728a02cc63d431992a3f676d9ec6f8861f7d367cbd48bd2b",
-    "eval_v1.json": "60be012362afd308d978fdad0a5a44fe2572713030cac078df711f85c8ea24e6"}
+    "eval_v1.json": "61398ae364fcee230be9371aa3babb414c706c65286eb4ee461586ec9b3c0c1c"}
 
 def _protocol_file(name):
     "The bytes of a file of the protocol, checked against its hash."

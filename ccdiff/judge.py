@@ -90,14 +90,14 @@ def summarize_answers(
     if not given: return Stat(0, len(values), None, None, None, ci)
     return Stat(len(given), len(values) - len(given), sum(given) / len(given), min(given), max(given), ci)
 
-# %% ../nbs/10a_judge.ipynb #6474e96b
+# %% ../nbs/10a_judge.ipynb #4ab6ea42
 @dataclass
 class Grades:
     "All answers of one judge about one batch of images, with what is needed to summarise and to doubt them."
     judge_id: str                                      # "local:mnist@<sha8>", "gemini:<model>"
     targets: list[int]                                 # the digit asked for, one per image
     answers: list[Answer] = field(default_factory=list) # about the images; `Answer.sample` counts in `targets`
-    controls: list[dict] = field(default_factory=list) # {"kind", "target", "expected": {question: value}, "answers": {question: value|None}}
+    controls: list[dict] = field(default_factory=list) # one row for each control image: what it was and what was answered
     versions: dict[str, int] = field(default_factory=dict) # model version as reported -> number of answers
     status: str = "complete"                           # "complete", "partial" (answers are missing) or "stopped"
 

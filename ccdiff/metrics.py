@@ -304,12 +304,12 @@ def _live_floor(reference, pool, n, seed, most=5):
     found = [raw_metrics(reference, to_ink(part.images), seed) for part in map(pool.subset, _draws(len(pool), n, most))]
     return {k: (float(np.mean([f[k] for f in found])), float(np.std([f[k] for f in found], ddof=1)) if len(found) > 1 else 0.0) for k in found[0]}
 
-# %% ../nbs/09_metrics.ipynb #ae072f55
+# %% ../nbs/09_metrics.ipynb #2af1b57c
 PROTOCOL = "ccdiff-eval v1"
 PROTOCOL_FILES = {
     "eval_v1.safetensors": "6ca15588d85e649d164e860a941cdbef70fba63a3c317a0cad8c7033b2c6a8ff",
-    "eval_v1.png": "3f8e1ed0cdd8bdf4728a02cc63d431992a3f676d9ec6f8861f7d367cbd48bd2b",
-    "eval_v1.json": "61398ae364fcee230be9371aa3babb414c706c65286eb4ee461586ec9b3c0c1c"}
+    "eval_v1.png": "8bd73d8a6b7b5267ec9f8cfac7d40495bc826517ac718c7e27f60dec212ef13d",
+    "eval_v1.json": "8d3732d2a309f98df6ad58373aedb95bfa0adb3dff81e112b34e406e6c96f5f1"}
 
 def _protocol_file(name):
     "The bytes of a file of the protocol, checked against its hash."
@@ -325,7 +325,7 @@ def load_feature_nets() -> list:
     for i, net in enumerate(nets): net.load_state_dict({k: tensors[f"{i}.{k}"].float() for k in net.state_dict()})
     return [net.eval() for net in nets]
 
-# %% ../nbs/09_metrics.ipynb #ba8aa8ae
+# %% ../nbs/09_metrics.ipynb #d7fa3503
 def load_reference(
     name: str = "mnist", # the frozen reference of the protocol; for other sets use `fit_reference`
 ) -> Reference:
@@ -345,7 +345,8 @@ def _frozen_floor(table, n):
     "The floors at n between those that were measured: means run with 1/n, standard deviations with 1/√n."
     x, at = np.array(table["n"], float), float(np.clip(n, table["n"][0], table["n"][-1]))
     between = lambda values, power: float(np.interp(at**-power, x[::-1][:len(values)]**-power, np.array(values, float)[::-1]))
-    return {k: (between(m, 1.0), between(s, 0.5)) for k, (m, s) in table["metrics"].items() if n >= LEAST.get(k.split()[0], 0)}
+    wider = max(1.0, table["n"][0] / n)**0.5
+    return {k: (between(m, 1.0), wider * between(s, 0.5)) for k, (m, s) in table["metrics"].items() if n >= LEAST.get(k.split()[0], 0)}
 
 # %% ../nbs/09_metrics.ipynb #9f61ae2c
 METRICS = { # name: (which way is better, what it says)
@@ -398,7 +399,7 @@ class Metrics(dict):
                          f"{show(m.times_floor, '.1f'):>9}" + ("" if m.value is not None else "  " + m.note))
         return "\n".join(lines)
 
-# %% ../nbs/09_metrics.ipynb #ac4ae420
+# %% ../nbs/09_metrics.ipynb #9b186288
 def measure(
     images,                          # (N, C, H, W): uint8, or float in [0, 1] or [-1, 1]
     labels,                          # (N,): the classes that were asked for
@@ -423,7 +424,7 @@ def measure(
     if train_images is not None:
         values, real_values = _memorised(ink, train_images, seed)
         found |= values; real = real | real_values
-    return Metrics({k: _metric(k, found.get(k), real.get(k), len(ink)) for k in METRICS if k in found or LEAST.get(k.split()[0], 0) > len(ink)})
+    return Metrics({k: _metric(k, found.get(k), real.get(k), len(ink)) for k in METRICS if k in found or LEAST.get(k, 0) > len(ink)})
 
 # %% ../nbs/09_metrics.ipynb #7352514d
 def _metric(name, value, real, n):

@@ -447,7 +447,7 @@ def _run_net(net, ink):
     parts = [net(b) for b in ink.split(1000)]
     return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
 
-# %% ../nbs/10a_judge.ipynb #27ff44c9
+# %% ../nbs/10a_judge.ipynb #bbbbf3cf
 def _calibrate(net, ink, labels, num_classes, per_class=100):
     "Temperature, threshold and typicality from held-out images: (settings for the card, references {class: (k, 64)})."
     logits, features = _run_net(net, ink)
@@ -459,10 +459,10 @@ def _calibrate(net, ink, labels, num_classes, per_class=100):
         own = features[labels == c].half().float()
         refs = own[:min(per_class, len(own))]
         d = _nearest(own, refs, skip_self=True)
-        references.append(refs); scale.append(float(d.median())); odd.append(d / d.median())
+        references.append(refs); scale.append(max(round(float(d.median()), 5), 1e-5)); odd.append(d / scale[-1])
     quantiles = torch.quantile(torch.cat(odd), torch.linspace(0, 1, 201))
-    settings = {"temperature": round(temperature, 4), "threshold": round(float(belongs.quantile(0.005)), 4),
-                "scale": [round(s, 5) for s in scale], "odd": [round(float(q), 5) for q in quantiles]}
+    settings = {"temperature": round(temperature, 4), "threshold": math.floor(1e4 * float(belongs.quantile(0.005))) / 1e4,
+                "scale": scale, "odd": [round(float(q), 5) for q in quantiles]}
     return settings, references
 
 # %% ../nbs/10a_judge.ipynb #80d7e804

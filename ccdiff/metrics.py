@@ -293,23 +293,32 @@ def fit_reference(
 
 def _shuffled(images, seed): return images.subset(torch.randperm(len(images), generator=generator(seed, 0, "floor order")))
 
-# %% ../nbs/09_metrics.ipynb #2ce89e35
-def _draws(total, n, most=5):
-    "Up to `most` sets of n places: disjoint ones while they last, then random ones."
+# %% ../nbs/09_metrics.ipynb #3182bbf0
+def _draws(total, n, most):
+    "Up to `most` sets of n places in a shuffled pool: disjoint ones while they last, then random ones."
     parts = [torch.arange(i * n, (i + 1) * n) for i in range(min(most, total // n))]
     return parts + [torch.randperm(total, generator=generator(0, i, "floor draw"))[:n] for i in range(most - len(parts)) if n < total]
 
-def _live_floor(reference, pool, n, seed, most=5):
-    "{metric: (mean, standard deviation)} over draws of n real images from the pool."
-    found = [raw_metrics(reference, to_ink(part.images), seed) for part in map(pool.subset, _draws(len(pool), n, most))]
-    return {k: (float(np.mean([f[k] for f in found])), float(np.std([f[k] for f in found], ddof=1)) if len(found) > 1 else 0.0) for k in found[0]}
+def _measured_draws(reference, pool, n, most, seed):
+    "{metric: values} over draws of n real images."
+    found = [raw_metrics(reference, to_ink(pool.images[at]), seed) for at in _draws(len(pool), n, most)]
+    return {k: [f[k] for f in found] for k in found[0]}
 
-# %% ../nbs/09_metrics.ipynb #2af1b57c
+def _live_floor(reference, pool, n, seed):
+    "{metric: (mean, standard deviation)} of n real images from the pool; the second is None where no two draws that share nothing can be had."
+    apart = min(n, max(100, len(pool) // 10))
+    small = _measured_draws(reference, pool, apart, min(10, len(pool) // apart), seed)
+    draws = small if n == apart else _measured_draws(reference, pool, n, 5, seed)
+    size = lambda k, m: min(m, len(reference.images)) if k in ("precision", "recall", "density", "coverage") else m
+    spread = lambda k: float(np.std(small[k], ddof=1)) * (size(k, apart) / size(k, n))**0.5 if len(small.get(k, ())) > 1 else None
+    return {k: (float(np.mean(v)), spread(k)) for k, v in draws.items()}
+
+# %% ../nbs/09_metrics.ipynb #46f6ebaf
 PROTOCOL = "ccdiff-eval v1"
 PROTOCOL_FILES = {
     "eval_v1.safetensors": "6ca15588d85e649d164e860a941cdbef70fba63a3c317a0cad8c7033b2c6a8ff",
     "eval_v1.png": "8bd73d8a6b7b5267ec9f8cfac7d40495bc826517ac718c7e27f60dec212ef13d",
-    "eval_v1.json": "8d3732d2a309f98df6ad58373aedb95bfa0adb3dff81e112b34e406e6c96f5f1"}
+    "eval_v1.json": "7d4f92061255de937745d7fdc1662a057f5cc5b2207ed6e41645be7821c62144"}
 
 def _protocol_file(name):
     "The bytes of a file of the protocol, checked against its hash."

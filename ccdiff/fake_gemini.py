@@ -22,18 +22,19 @@ from collections import deque
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-# %% ../nbs/92_fake_gemini.ipynb #c84e5c62
+# %% ../nbs/92_fake_gemini.ipynb #3be0e742
 class FastClock:
     "Like the module `time` (`time()`, `sleep(s)`), but `speed` times faster: a minute of it lasts `60 / speed` real seconds."
     def __init__(
         self,
         speed: float = 1.0, # seconds of this clock per real second
+        epoch: float | None = None, # when it agreed with the wall's clock, so that two processes can share one; `None` for now
     ):
-        self.speed, self._t0 = speed, time.time()
+        self.speed, self.epoch = speed, time.time() if epoch is None else epoch
 
     def time(self) -> float:
-        "Seconds since the epoch on this clock; it agrees with the wall's clock at the moment it was made."
-        return self._t0 + (time.time() - self._t0) * self.speed
+        "Seconds on this clock."
+        return self.epoch + (time.time() - self.epoch) * self.speed
 
     def sleep(
         self,
@@ -73,7 +74,7 @@ def _texts(content):
     "The text parts of one content, joined."
     return "\n".join(p["text"] for p in (content or {}).get("parts", []) if "text" in p)
 
-# %% ../nbs/92_fake_gemini.ipynb #39f12179
+# %% ../nbs/92_fake_gemini.ipynb #7c728e2d
 def read_ask(
     path: str,   # the request's path, `/v1beta/models/NAME:generateContent`
     headers,     # its headers: anything with `.get(name)`
@@ -84,7 +85,7 @@ def read_ask(
     if not where: raise ValueError(f"no such method: {path}")
     data = _camel(json.loads(body))
     parts = [p for c in data["contents"] for p in c["parts"]]
-    images = [base64.b64decode(p["inlineData"]["data"]) for p in parts if "inlineData" in p]
+    images = [base64.b64decode(p["inlineData"]["data"], altchars="-_" if set("-_") & set(p["inlineData"]["data"]) else None, validate=True) for p in parts if "inlineData" in p]
     deadline = headers.get("X-Server-Timeout")
     return Ask(where[2], where[1], "\n".join(_texts(c) for c in data["contents"]), _texts(data["systemInstruction"]) if "systemInstruction" in data else None,
                images, data.get("generationConfig", {}), float(deadline) if deadline else None, headers.get("x-goog-api-key"))
@@ -296,7 +297,7 @@ _CHAOS += [act("status", code=c) for c in (500, 503, 504)] + [act("rate_limit", 
 _CHAOS += [act("text", s=s) for s in ("", "I cannot tell.", "7 or 1", "11", "```json\n{\"is_dig")]
 _CHAOS += [act("finish", reason=r) for r in ("SAFETY", "RECITATION", "MAX_TOKENS", "BRAND_NEW_REASON")]
 
-# %% ../nbs/92_fake_gemini.ipynb #68ab6b36
+# %% ../nbs/92_fake_gemini.ipynb #32cdfab7
 class FakeGemini(_Script):
     "A Gemini service on 127.0.0.1 for tests, as a context manager. `url` is its address, `calls` every `Ask` it got."
     def __init__(
@@ -314,7 +315,7 @@ class FakeGemini(_Script):
         super().__init__()
         self.judge, self.api_key, self.latency_s, self.models, self.min_deadline = judge or (lambda ask: "1"), api_key, latency_s, models, min_deadline
         self.clock, self.calls, self.inflight, self.max_inflight = FastClock(speed), [], 0, 0
-        self._quotas, self._limits, self._lock, self._stopping = {}, (rpm, rpd), threading.Lock(), threading.Event()
+        self.failures, self._quotas, self._limits, self._lock, self._stopping = [], {}, (rpm, rpd), threading.Lock(), threading.Event()
         self._server = _Server(("127.0.0.1", port), _Handler)
         self._server.fake, self.url = self, f"http://127.0.0.1:{self._server.server_address[1]}"
 
@@ -324,10 +325,11 @@ class FakeGemini(_Script):
 
     def __exit__(self, *why):
         self._stopping.set(); self._server.shutdown(); self._server.server_close()
+        if self.failures and why[0] is None: raise self.failures[0]
 
     def _reply(self, handler, body): return _serve(self, handler, body)
 
-# %% ../nbs/92_fake_gemini.ipynb #4d21df88
+# %% ../nbs/92_fake_gemini.ipynb #b160979f
 def _over_quota(fake, ask):
     "The 429 for a request over the quota per day or per minute, or `None`."
     rpm, rpd = fake._limits
@@ -344,7 +346,10 @@ def _decide(fake, ask, scripted):
     with fake._lock: bad = _over_quota(fake, ask)
     if bad: return "quota", (429, bad)
     fake.clock.sleep(fake.latency_s)
-    said = fake.judge(ask)
+    try: said = fake.judge(ask)
+    except Exception as e:
+        fake.failures.append(e)
+        return "judge failed", (500, error(500, repr(e)))
     if isinstance(said, Act): return said.kind, said
     text = said if isinstance(said, str) else json.dumps(said)
     return "ok", (200, answer(text, model=fake.models[ask.model].get("routed", ask.model)))

@@ -6,9 +6,8 @@
 __all__ = ['CcdiffError', 'check_choice', 'check_int', 'choose_device', 'stateless_seed', 'generator', 'check_run_id',
            'new_run_id', 'runs_dir', 'run_dir', 'pack_state', 'unpack_state']
 
-# %% ../nbs/00_core.ipynb #31cbf9b7
+# %% ../nbs/00_core.ipynb #dbfe04e9
 import hashlib
-import json
 import os
 import re
 from datetime import datetime, timezone

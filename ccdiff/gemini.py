@@ -7,7 +7,7 @@ __all__ = ['SYSTEM_PROMPT', 'PROMPTS', 'JOINT_PROMPT', 'DEFAULT_MODEL', 'PRICES'
            'answer_key', 'AnswerStore', 'find_answers', 'keep_answer', 'RateLimit', 'take_turn', 'end_turn', 'Trouble',
            'understand', 'text_of', 'Modes', 'make_request', 'GeminiJudge', 'GeminiGrades', 'minutes', 'cost_table']
 
-# %% ../nbs/10b_gemini.ipynb #fae34e29
+# %% ../nbs/10b_gemini.ipynb #2a43f57e
 import hashlib
 import io
 import json
@@ -25,21 +25,17 @@ from pathlib import Path
 
 from .core import CcdiffError, check_int, runs_dir
 from .judge import Answer, Grades
+from .metrics import to_ink
 
-# %% ../nbs/10b_gemini.ipynb #4f5c6984
+# %% ../nbs/10b_gemini.ipynb #07cd22b3
 def pixels(
-    images, # (N, C, H, W) tensor or array, C = 1 or 3: uint8, or float in [-1, 1]
+    images, # (N, C, H, W) tensor or array, C = 1 or 3: uint8, or float in [-1, 1] or [0, 1], as `metrics.to_ink` reads them
 ):
     "The images as a uint8 array (N, H, W, C). Raises `CcdiffError` for another shape or range, for NaN, and for dark strokes on white."
     import numpy as np
-    x = np.asarray(images.detach().cpu() if hasattr(images, "detach") else images)
-    if x.ndim != 4 or x.shape[1] not in (1, 3) or 0 in x.shape: raise CcdiffError(f"images of shape {x.shape} cannot be judged: give (N, 1, H, W) or (N, 3, H, W) with at least one image.")
-    if x.dtype != np.uint8:
-        if x.dtype.kind != "f": raise CcdiffError(f"images of type {x.dtype} cannot be judged: give uint8, or float in [-1, 1].")
-        if not np.isfinite(x).all(): raise CcdiffError("images contain NaN or infinity; the sampler has diverged.")
-        low, high = float(x.min()), float(x.max())
-        if low < -1.01 or high > 1.01 or low >= 0: raise CcdiffError(f"float images must lie in [-1, 1]; these lie in [{low:.3g}, {high:.3g}]. For [0, 1] give `x * 2 - 1`.")
-        x = np.rint((x.clip(-1, 1) + 1) * 127.5).astype(np.uint8)
+    ink = to_ink(images)
+    if ink.shape[1] not in (1, 3): raise CcdiffError(f"images of shape {tuple(ink.shape)} cannot be judged: give (N, 1, H, W) or (N, 3, H, W).")
+    x = (ink * 255).round().byte().numpy()
     rim = np.concatenate([x[..., 0, :].ravel(), x[..., -1, :].ravel()])
     if rim.mean() > 200: raise CcdiffError("these images are dark on white; the judges know digits as MNIST has them, white on black. Give `255 - x` (or `-x` for floats).")
     return x.transpose(0, 2, 3, 1)
@@ -244,7 +240,7 @@ def end_turn(
     "Write down what became of a request; from now it has arrived."
     limit.store.run("update requests set until=min(until, ?), outcome=? where id=?", limit.clock.time(), outcome, ticket)
 
-# %% ../nbs/10b_gemini.ipynb #5a5bf792
+# %% ../nbs/10b_gemini.ipynb #e8d3ff41
 @dataclass
 class Trouble:
     "Why a request gave no answer."
@@ -252,6 +248,7 @@ class Trouble:
     text: str                  # what happened, for people
     wait: float | None = None  # the pause that the service asks for, seconds
     lacks: str = ""            # what the model cannot do: "system", "json", "thinking" or "resolution"
+    fatal: bool = True         # of a stop: True if something must be changed, False if it is enough to start again later
 
 _unable = {"system": r"developer instruction|system.?instruction", "json": r"json mode|response.?(mime|schema)", "thinking": r"thinking", "resolution": r"media.?resolution"}
 
@@ -259,7 +256,7 @@ def _quota_trouble(body, model):
     "What a 429 means."
     if re.search(r"limit:\s*0\b", body) or '"quotaValue": "0"' in body:
         return Trouble("stop", f"the model {model!r} has a quota of 0 on this key's tier. Choose another --gemini-model, or enable billing for the key's project.")
-    if "PerDay" in body: return Trouble("stop", f"the day's quota of {model!r} is spent. It begins anew at {_next_pacific_midnight()}; start again then.")
+    if "PerDay" in body: return Trouble("stop", f"the day's quota of {model!r} is spent. It begins anew at {_next_pacific_midnight()}; start again then.", fatal=False)
     delay = re.search(r'"retryDelay": "([\d.]+)s"', body) or re.search(r"retry in ([\d.]+)\s?s", body)
     return Trouble("limited", "429 too many requests", float(delay[1]) if delay else None)
 
@@ -417,19 +414,22 @@ class GeminiJudge(_Grading):
         self.store = store if isinstance(store, AnswerStore) else AnswerStore(store)
         self.id = f"gemini:{self.model}" + ("/joint" if joint else "") + (f"/votes={votes}" if votes > 1 else "")
 
-# %% ../nbs/10b_gemini.ipynb #401caa28
+# %% ../nbs/10b_gemini.ipynb #8817bb44
 @dataclass
 class GeminiGrades(Grades):
     "`Grades` and what it took to get them."
     message: str = ""      # why it stopped, and what to do; "" if it did not
+    fatal: bool = False    # True if starting again will not help before something has been changed
     requests: dict = field(default_factory=dict) # what became of the requests that were sent: {outcome: count}
     notes: list = field(default_factory=list)    # what a reader should know: another version answered, …
 
-# %% ../nbs/10b_gemini.ipynb #dc74b1ab
+# %% ../nbs/10b_gemini.ipynb #785f1377
 _patience = {"failed": 6, "empty": 6, "cut": 6, "unparsable": 6, "blocked": 2, "refused": 1}
 _silence = 20
 
-class _Stop(Exception): "What ends the whole run; its text is for people."
+class _Stop(Exception):
+    "What ends the whole run; its text is for people. `fatal` if starting again will not help before something has been changed."
+    def __init__(self, text, fatal=False): super().__init__(text); self.fatal = fatal
 
 class _Work:
     "What the threads of one run share."
@@ -475,12 +475,12 @@ def _hear(work, task, response):
     found = task.prompt.read(said)
     return found, said, None if found else Trouble("unparsable", f"cannot be read: {said[:80]!r}")
 
-# %% ../nbs/10b_gemini.ipynb #b5fb9a5e
+# %% ../nbs/10b_gemini.ipynb #ca61b9ff
 def _react(work, trouble, tried, modes):
     "Do what the kind of trouble asks for; the reason if the answer is to be given up, else `None`."
     kind, tried[trouble.kind] = trouble.kind, tried[trouble.kind] + 1
     with work.lock: work.silent = work.silent + 1 if kind in ("failed", "refused") else 0
-    if kind == "stop": raise _Stop(trouble.text)
+    if kind == "stop": raise _Stop(trouble.text, trouble.fatal)
     if work.silent >= _silence: raise _Stop(f"the service has not answered {_silence} times in a row (last: {trouble.text}). Try again later.")
     if kind == "unable":
         if tried[kind] > 6: return trouble.text
@@ -600,7 +600,7 @@ def _merge(sample, question, target, rows, status, cached, attempts):
     return Answer(sample, question, value, " | ".join(r["said"] for r in rows), reason, attempts, total("latency_s") / max(1, len(rows)), total("tokens_in"),
                   total("tokens_out"), " | ".join(sorted({r["model_version"] for r in rows})), cached)
 
-# %% ../nbs/10b_gemini.ipynb #b2215d7d
+# %% ../nbs/10b_gemini.ipynb #499a5a83
 def _tasks(judge, arrays):
     "tasks[sample] = the tasks of that image, prompt by prompt and vote by vote."
     shas = [hashlib.sha256(repr(a.shape).encode() + a.tobytes()).hexdigest() for a in arrays]
@@ -625,15 +625,15 @@ class _Book:
             for q in prompt.questions:
                 if (s, q) in self.answers: continue
                 status = next((self.status[k] for k in keys if k in self.status), "not asked")
-                self.answers[s, q] = _merge(s, q, self.targets[s], [self.rows.get(k) for k in keys], status, all(k in self.cached for k in keys), sum(self.attempts[k] for k in keys))
+                self.answers[s, q] = _merge(s, q, self.targets[s], [self.rows.get(k) for k in keys], status, all(k in self.cached for k in keys), sum(self.attempts[k] or self.rows.get(k, {}).get("attempts", 0) for k in keys))
                 if self.on: self.on(self.answers[s, q])
 
-# %% ../nbs/10b_gemini.ipynb #c2e694ef
+# %% ../nbs/10b_gemini.ipynb #6275fee5
 def _run(judge, book, work):
-    "Ask what is missing; the reason if it stopped, else an empty string."
+    "Ask what is missing; (the reason if it stopped, else an empty string; is it fatal)."
     work.todo.extend({t.key: t for ts in book.tasks for t in ts if t.key not in book.rows}.values())
     for key in list(book.rows): book.settle(key)
-    if judge.replay or not work.todo: return ""
+    if judge.replay or not work.todo: return "", False
     total, stream = len(book.samples), _stream(work)
     bar = _progress(judge, total, total - len(work.todo))
     try:
@@ -643,14 +643,14 @@ def _run(judge, book, work):
             else: book.rows[task.key] = row
             book.settle(task.key)
             _advance(bar, judge)
-    except _Stop as e: return str(e)
-    except sqlite3.Error as e: return f"answers can no longer be kept in {judge.store.path}: {e}."
+    except _Stop as e: return str(e), e.fatal
+    except sqlite3.Error as e: return f"answers can no longer be kept in {judge.store.path}: {e}.", True
     finally:
         stream.close()      # after an exception in `on` or Ctrl-C: wait for the requests under way, so that their answers are kept
         if bar is not None: bar.close()
-    return ""
+    return "", False
 
-# %% ../nbs/10b_gemini.ipynb #eff20a29
+# %% ../nbs/10b_gemini.ipynb #b4112847
 def _grade(judge, images, targets, on):
     "What `GeminiJudge.grade` does."
     arrays = pixels(images)
@@ -658,13 +658,13 @@ def _grade(judge, images, targets, on):
     if wrong := [t for t in targets if not 0 <= t <= 9]: raise CcdiffError(f"target {wrong[0]} is not a digit from 0 to 9; the Gemini judge knows digits only. For other data use --judge local.")
     work = _Work(judge)
     book = _Book(judge, _tasks(judge, arrays), targets, on)
-    message = _run(judge, book, work)
+    message, fatal = _run(judge, book, work)
     for key in list(book.samples): book.settle(key, final=True)
     answers = [book.answers[s, q] for s in range(len(targets)) for p in judge.prompts for q in p.questions]
     versions = Counter(r["model_version"] for r in book.rows.values() if r["model_version"])
     missing = any(a.value is None for a in answers)
     return GeminiGrades(judge.id, targets, answers, versions=dict(versions), status="stopped" if message else "partial" if missing else "complete",
-                        message=message, requests=dict(work.outcomes), notes=_notes(judge, versions))
+                        message=message, fatal=fatal, requests=dict(work.outcomes), notes=_notes(judge, versions))
 
 def _notes(judge, versions):
     "What a reader of the scores should know about who gave them."

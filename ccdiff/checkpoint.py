@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'STATES', 'create_checkpoint_path', 'checkpoint_step', 'list_checkpoints', 'verify_checkpoint', 'rng_state',
-           'set_rng_state', 'save_checkpoint', 'Checkpoint', 'load_checkpoint', 'find_checkpoint',
+           'set_rng_state', 'save_checkpoint', 'Checkpoint', 'read_pipeline', 'load_checkpoint', 'find_checkpoint',
            'load_checkpoint_by_run_and_step', 'resolve_checkpoint', 'write_parent', 'read_parent', 'forks_of',
            'prune_checkpoints', 'clean_leftovers', 'RunLock']
 
@@ -138,21 +138,27 @@ def verify_checkpoint(
         return odd + (list(_compare(path, files)) if _MANIFEST in files else ["'manifest.json' is missing"])
     except (CcdiffError, OSError, RecursionError) as e: return [str(e)]
 
-# %% ../nbs/04_checkpoint.ipynb #b2e1060b
+# %% ../nbs/04_checkpoint.ipynb #fbe16485
 STATES = ("optimizer", "lr_scheduler", "ema", "scaler", "rng", "extra") # what a checkpoint can hold besides the weights
+_OWN = ("checkpoint_format", "packed", "parameters") # further entries of state.json that are not the caller's
 
 def _write_states(folder, document, states):
     "state.json from `document` and the trees of `states`, and a safetensors file for each of them that has tensors."
     from safetensors.torch import save_file
-    taken = {*STATES, "checkpoint_format"} & set(document)
+    taken = {*STATES, *_OWN} & set(document)
     if taken: raise CcdiffError(f"state has the key {min(taken)!r}, which the checkpoint needs itself; use another, or the argument of that name.")
-    document = {**document, "checkpoint_format": FORMAT}
+    document = {**document, "checkpoint_format": FORMAT, "packed": list(STATES), "parameters": states.pop("parameters")}
     for name, value in states.items():
-        if value is None: continue
         document[name], tensors = pack_state(value.state_dict() if hasattr(value, "state_dict") else value)
         if tensors: save_file(tensors, folder / f"{name}.safetensors")
     try: (folder / "state.json").write_text(json.dumps(document), encoding="utf-8")
     except TypeError as e: raise CcdiffError(f"state cannot be stored: {e}; use numbers, strings, lists and dicts.") from None
+
+def _names_of_parameters(optimizer, network):
+    "The names of the optimizer's parameters in its order, for `load_training_state`; `None` if they cannot be known."
+    from ccdiff.pipeline import _parameter_names
+    if not hasattr(optimizer, "param_groups") or not hasattr(network, "named_parameters"): return None
+    with contextlib.suppress(CcdiffError): return _parameter_names(optimizer, network)
 
 # %% ../nbs/04_checkpoint.ipynb #08cc6f7f
 def rng_state() -> dict:
@@ -206,7 +212,7 @@ def _may_write(path, overwrite):
     if not problems: raise CcdiffError(f"{path} is already there and is good; save another step, or pass overwrite=True.")
     warnings.warn(f"{path} does not verify ({problems[0]}) and is replaced.", stacklevel=3)
 
-# %% ../nbs/04_checkpoint.ipynb #0c2512c3
+# %% ../nbs/04_checkpoint.ipynb #b00717a2
 def save_checkpoint(
     path,             # the step folder to make, from `create_checkpoint_path`
     pipeline,         # the pipeline with the weights to sample with: the averaged ones if there is an EMA
@@ -218,13 +224,14 @@ def save_checkpoint(
     ema=None,         # the EMA, or its state dict
     scaler=None,      # the gradient scaler, or its state dict
     rng=None,         # from `rng_state`, or a dict of them by process
-    extra=None,       # a nest of tensors, numbers, strings, lists and dicts
+    extra=None,       # a dict of tensors, numbers, strings, lists and dicts
     overwrite: bool = False, # replace a good checkpoint of the same step
 ) -> Path:
     "Write one checkpoint, durably and all at once; returns its path. Raises `CcdiffError` if it cannot, with all older ones as they were."
     path, step = Path(path), checkpoint_step(path)
     if state.get("step", step) != step: raise CcdiffError(f"state['step'] is {state['step']!r}, but the folder is {path.name}.")
-    states = dict(optimizer=optimizer, lr_scheduler=lr_scheduler, ema=ema, scaler=scaler, rng=rng, extra=extra)
+    names = _names_of_parameters(optimizer, pipeline.unet if model is None else model)
+    states = dict(optimizer=optimizer, lr_scheduler=lr_scheduler, ema=ema, scaler=scaler, rng=rng, extra=extra or {}, parameters=names)
     _may_write(path, overwrite)
     with _appearing(path) as temp:
         pipeline.save_pretrained(temp / "pipeline")
@@ -259,7 +266,7 @@ def _write_weights(file, model):
     weights = model.state_dict() if hasattr(model, "state_dict") else model
     save_file({k: v.detach().to("cpu").contiguous() for k, v in weights.items()}, file)
 
-# %% ../nbs/04_checkpoint.ipynb #c602cadb
+# %% ../nbs/04_checkpoint.ipynb #c9a8830f
 @dataclass
 class Checkpoint:
     "A loaded checkpoint; all tensors are on the CPU except the pipeline's."
@@ -273,31 +280,38 @@ class Checkpoint:
     ema: dict | None = field(default=None, repr=False)
     scaler: dict | None = field(default=None, repr=False)
     rng: dict | None = field(default=None, repr=False)          # for `set_rng_state`
-    extra: object = field(default=None, repr=False)
+    extra: dict = field(default_factory=dict, repr=False)
     verified: bool = True # False for a folder of `save_training_state`, which has no manifest to check
 
-# %% ../nbs/04_checkpoint.ipynb #d21a776e
+# %% ../nbs/04_checkpoint.ipynb #e1f97548
 def _read_states(path):
     "`(state, states)`: state.json without the trees of the states, and the states put together again."
     from safetensors.torch import load
     state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-    if not isinstance(state, dict): raise CcdiffError("state.json is not an object")
+    if not isinstance(state, dict): raise CcdiffError("state.json is not a dict")
     def read(name):
         file = path / f"{name}.safetensors"
         return unpack_state(state.pop(name), load(file.read_bytes()) if file.is_file() else {})
-    return state, {name: read(name) for name in STATES if name in state}
+    return state, {name: read(name) for name in STATES if state.get(name) is not None}
 
-def _read_pipeline(folder):
-    "The pipeline in `folder`: class names from our own table, weights from safetensors only, and exactly the network's."
-    import ccdiff.pipeline as p
+# %% ../nbs/04_checkpoint.ipynb #be49e13c
+def read_pipeline(
+    folder, # a folder that a pipeline's `save_pretrained` wrote
+):
+    "The `ClassConditionedPipeline` in `folder`, on the CPU: classes from our own tables, safetensors only, no code from the folder. `CcdiffError` if it is not one."
+    import diffusers
+    from ccdiff.pipeline import SCHEDULERS, ClassConditionedPipeline
     from ccdiff.unet import ClassConditionedUnet
-    unet, info = ClassConditionedUnet.from_pretrained(folder / "unet", output_loading_info=True, use_safetensors=True, local_files_only=True)
-    wrong = {k: v for k, v in info.items() if v}
-    if wrong: raise CcdiffError(f"the weights are not the network's: {wrong}")
-    name = json.loads((folder / "scheduler/scheduler_config.json").read_text())["_class_name"]
-    return p.ClassConditionedPipeline(unet, p.make_scheduler().from_pretrained(folder / "scheduler"))
+    folder = Path(folder)
+    try:
+        name = json.loads((folder / "scheduler/scheduler_config.json").read_text(encoding="utf-8"))["_class_name"]
+        check_choice("scheduler", name, [cls for cls, *_ in SCHEDULERS.values()])
+        scheduler = getattr(diffusers, name).from_pretrained(folder / "scheduler", local_files_only=True)
+        unet = ClassConditionedUnet.from_pretrained(folder / "unet", use_safetensors=True, local_files_only=True)
+    except Exception as e: raise CcdiffError(f"{folder} is not a pipeline that can be loaded: {e}") from e
+    return ClassConditionedPipeline(unet, scheduler)
 
-# %% ../nbs/04_checkpoint.ipynb #374c14a6
+# %% ../nbs/04_checkpoint.ipynb #4e95ebb5
 def _is_training_state(path):
     "True for a folder that `save_training_state` made: a state.json that does not speak of a manifest, and no manifest."
     if (path / _MANIFEST).exists() or not (path / "state.json").is_file(): return False
@@ -317,9 +331,9 @@ def load_checkpoint(
     if problems: raise CcdiffError(f"{path} is not a good checkpoint: {'; '.join(problems[:4])}.")
     try:
         state, states = _read_states(path)
-        pipeline, raw = _read_pipeline(path / "pipeline"), path / "model.safetensors"
+        pipeline, raw = read_pipeline(path / "pipeline"), path / "model.safetensors"
         model = load(raw.read_bytes()) if raw.is_file() else {k: v.clone() for k, v in pipeline.unet.state_dict().items()}
-        state.pop("checkpoint_format", None)
+        state = {k: v for k, v in state.items() if k not in _OWN}
         step = check_int("step", state.get("step"))
     except Exception as e: raise CcdiffError(f"{path} cannot be loaded: {e}") from e
     return Checkpoint(path, step, pipeline if device is None else pipeline.to(device), model, state, verified=verified, **states)

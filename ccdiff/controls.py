@@ -17,9 +17,9 @@ from .data import ImageSet
 from .judge import negatives, printed_digits
 from .metrics import corrected_share, wilson_interval
 
-# %% ../nbs/10c_controls.ipynb #7c738039
+# %% ../nbs/10c_controls.ipynb #321d74fb
 _kinds = ("real", "real", "wrong target", "noise", "printed", "real", "real", "wrong target", "blank", "printed")
-_expected = {"real": (1, 1), "wrong target": (1, 0), "noise": (0, 0), "blank": (0, 0), "printed": (1, 1)}
+_expected = {"real": (1, 1), "wrong target": (1, 0), "noise": (0, 0), "blank": (0, 0), "printed": (None, None)}
 
 @dataclass
 class Controls:
@@ -69,7 +69,7 @@ def control_rows(
         rows.append({"kind": kind, "target": target, "expected": dict(zip(("is_digit", "correct_digit"), _expected[kind])), "answers": given})
     return rows
 
-# %% ../nbs/10c_controls.ipynb #ea615f83
+# %% ../nbs/10c_controls.ipynb #bb4bab77
 def _share(rows, question, expected):
     "Of the controls whose right answer to `question` is `expected` and that were answered: right ones, all, share, interval."
     given = [r["answers"][question] for r in rows if r["expected"][question] == expected and r["answers"][question] is not None]
@@ -84,11 +84,13 @@ def corrected(
 ) -> dict:
     "{\"share\": the Rogan–Gladen estimate or None, \"ci95\": its interval with the doubt about the judge in it, or None}."
     if not n or not sensitivity["n"] or not specificity["n"]: return {"share": None, "ci95": None}
-    rng = np.random.default_rng(0)
-    p, sens, spec = (rng.beta(k + 0.5, m - k + 0.5, 4000) for k, m in ((successes, n), (sensitivity["right"], sensitivity["n"]), (specificity["right"], specificity["n"])))
-    skilled = sens + spec > 1.05
-    drawn = np.clip((p + spec - 1)[skilled] / (sens + spec - 1)[skilled], 0, 1)
-    ci = [round(float(q), 4) for q in np.quantile(drawn, (0.025, 0.975))] if len(drawn) > 2000 else [0.0, 1.0]
+    rng, m = np.random.default_rng(0), 20_000
+    truth, (sens, spec) = rng.beta(0.5, 0.5, m), (rng.beta(s["right"] + 0.5, s["n"] - s["right"] + 0.5, m) for s in (sensitivity, specificity))
+    said = (truth * sens + (1 - truth) * (1 - spec)).clip(1e-12, 1 - 1e-12)
+    weight = successes * np.log(said) + (n - successes) * np.log1p(-said)
+    order = truth.argsort()
+    below = np.exp(weight - weight.max())[order].cumsum()
+    ci = [round(float(truth[order][np.searchsorted(below, q * below[-1])]), 4) for q in (0.025, 0.975)]
     share = corrected_share(successes / n, sensitivity["share"], specificity["share"])
     return {"share": None if share is None else round(share, 4), "ci95": ci}
 

@@ -6,15 +6,16 @@
 __all__ = ['QUESTIONS', 'TRAIN_LETTERS', 'TEST_LETTERS', 'LOOKALIKES', 'TRAIN_FONTS', 'TEST_FONTS', 'FAMILIES', 'BEND',
            'GRADE_CUTS', 'HUMAN_MEAN', 'JUDGES', 'Question', 'Answer', 'Stat', 'summarize_answers', 'Grades', 'Judge',
            'warp', 'glyph_sheet', 'blur', 'coarsen', 'printed_digits', 'Family', 'negatives', 'JudgeNet', 'corrupt',
-           'Look', 'LocalJudge', 'calibration_error', 'measure_judge']
+           'Look', 'LocalJudge', 'calibration_error', 'measure_judge', 'card_table']
 
-# %% ../nbs/10a_judge.ipynb #07e3b973
+# %% ../nbs/10a_judge.ipynb #85981db7
 import hashlib
 import json
 import math
 import os
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Callable, Protocol
 
@@ -492,7 +493,7 @@ def _border(ink):
 
 def _to_net_size(ink): return ink if ink.shape[-1] == 28 else F.interpolate(ink, size=28, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
 
-# %% ../nbs/10a_judge.ipynb #bed31a17
+# %% ../nbs/10a_judge.ipynb #21a5cf11
 class _Looks:
     "The half of LocalJudge that looks and grades."
     def look(self,
@@ -503,7 +504,7 @@ class _Looks:
         _check_frame(ink, self.card)
         logits, features = _run_net(self.net, _to_net_size(ink))
         p = (logits / self.card["temperature"]).softmax(1)
-        digit = torch.where(p[:, -1] > 0.95, -1, p[:, :-1].argmax(1))
+        digit = torch.where(p[:, -1] > 0.99, -1, p[:, :-1].argmax(1))
         return Look(p, features, 1 - p[:, -1] >= self.card["threshold"], digit)
 
     def typicality(self,
@@ -568,7 +569,7 @@ def _read_judge(name, folder):
                         {k: v for k, v in net.state_dict().items() if k.endswith("num_batches_tracked")})
     return net.eval(), card, [tensors[f"reference.{c}"] for c in range(len(card["classes"]))]
 
-# %% ../nbs/10a_judge.ipynb #679a88e2
+# %% ../nbs/10a_judge.ipynb #634aa151
 JUDGES = ("mnist", "digits") # the judges in the package
 
 class LocalJudge(_Grades):
@@ -584,7 +585,7 @@ class LocalJudge(_Grades):
              folder=None):        # where a judge was saved; None for the package's own
         "A saved judge; its weights are checked against the card's sha256."
         if folder is None: check_choice("judge", name, JUDGES, hint="For other images use LocalJudge.fit(images).")
-        return cls(*_read_judge(name, folder or Path(__file__).parent / "weights"), name)
+        return cls(*_read_judge(name, folder or files("ccdiff") / "weights"), name)
 
     def save(self,
              folder): # an existing folder
@@ -667,3 +668,18 @@ def measure_judge(
         seen = judge.look(x, "0..1")
         found |= {"printed_passed": share(seen.is_digit), "printed_accuracy": share(seen.digit == y), "printed_hand_writing": round(grade(seen.features, y), 3)}
     return found
+
+# %% ../nbs/10a_judge.ipynb #f8de9c44
+def card_table(
+    card: dict, # a judge's card
+) -> str:
+    "A judge's card as text: what it was made from, and what it gets right and wrong."
+    m, percent = card["measured"], lambda v: f"{100 * v:5.1f} %"
+    rows = [f"{card['dataset']}: {len(card['classes'])} classes, trained on {card['trained_on']:,} images, calibrated on {card['calibrated_on']:,}, measured on {m['n']:,} ({m['on']})",
+            f"accuracy {percent(m['accuracy'])}   calibration error {m['ece']:.4f}   mean hand_writing of people {m['human_hand_writing']:.2f}, of people under a wrong label {m['wrong_label_hand_writing']:.2f}",
+            "passed as digits, which they are:", f"  {percent(m['real_passed'])}  real"]
+    rows += [f"  {percent(v)}  {k}   hand_writing {m['faults_hand_writing'][k]:.2f}" for k, v in m["faults_passed"].items()]
+    if "printed_passed" in m: rows.append(f"  {percent(m['printed_passed'])}  printed   hand_writing {m['printed_hand_writing']:.2f}")
+    rows.append("passed as digits, which they are not (* never seen in training):")
+    rows += [f"  {percent(v)}  {k}{'' if FAMILIES[k].share else ' *'}{'' if FAMILIES[k].counted else '   not counted'}" for k, v in m["false_digits"].items()]
+    return "\n".join(rows)

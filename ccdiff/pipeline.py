@@ -213,17 +213,12 @@ def _tile(
     rows = images.unflatten(0, (-1, columns)).permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)
     return torch.nn.functional.pad(rows, (0, pad, 0, pad))
 
-# %% ../nbs/03_pipeline.ipynb #222ef1c2
+# %% ../nbs/03_pipeline.ipynb #59b2f422
 class _Sampling:
     "The loop from noise to image."
-    @property
-    def guidance_scale(self): return self._guidance_scale
-    @property
-    def num_timesteps(self): return self._num_timesteps
-    @property
-    def interrupt(self): return self._interrupt
-    @interrupt.setter
-    def interrupt(self, value): self._interrupt = bool(value)
+    guidance_scale = property(lambda self: self._guidance_scale, doc="The guidance of the present call.")
+    num_timesteps = property(lambda self: self._num_timesteps, doc="How often the scheduler steps in the present call.")
+    interrupt = property(lambda self: self._interrupt, lambda self, value: setattr(self, "_interrupt", bool(value)), doc="Set it in a callback to stop.")
 
     def _predict(self, x, t, labels):
         "The network's answer, guided."
@@ -294,8 +289,24 @@ def _check_request(
     if return_pil and output_type != "pil": raise CcdiffError(f"return_pil=True and output_type={output_type!r} contradict each other; give one of them.")
     return check_choice("output_type", output_type, ["pil", "np", "pt", "latent"])
 
-# %% ../nbs/03_pipeline.ipynb #6df1e623
-class _Call(_Loop):
+# %% ../nbs/03_pipeline.ipynb #1eecc18c
+class _Draw(_Loop):
+    "The loop with what comes before and after it."
+    def _draw(self, steps, labels, generators, latents, eta, guidance_scale, show_progress, callback, inputs):
+        "Images around [-1, 1], float32, on the pipeline's device."
+        device = self._execution_device
+        _set_timesteps(self.scheduler, steps, device)
+        arguments = self._step_arguments(eta, generators)
+        x = self._first(labels, generators, latents, device)
+        self._guidance_scale, self._interrupt, self._num_timesteps = guidance_scale, False, len(self.scheduler.timesteps)
+        bar = self.progress_bar(total=self._num_timesteps) if show_progress else None
+        with _evaluating(self.unet): x = self._denoise(x, labels.to(device), arguments, callback, inputs, bar)
+        if bar is not None: bar.close()
+        self.maybe_free_model_hooks()
+        return x
+
+# %% ../nbs/03_pipeline.ipynb #31114c01
+class _Call(_Draw):
     "The pipeline's call."
     @torch.no_grad()
     def __call__(
@@ -320,16 +331,9 @@ class _Call(_Loop):
         output_type = _check_request(self.unet, guidance_scale, output_type, return_pil, callback_on_step_end_tensor_inputs)
         labels = _check_labels(class_labels, batch_size, self.unet.config.num_classes)
         labels = labels.repeat_interleave(check_int("num_images_per_prompt", num_images_per_prompt, 1))
-        generators, device = _check_generators(generator, seed, len(labels)), self._execution_device
-        _set_timesteps(self.scheduler, num_inference_steps, device)
-        arguments = self._step_arguments(eta, generators)
-        x = self._first(labels, generators, latents, device)
-        self._guidance_scale, self._interrupt, self._num_timesteps = guidance_scale, False, len(self.scheduler.timesteps)
-        bar = self.progress_bar(total=self._num_timesteps) if show_progress else None
-        with _evaluating(self.unet):
-            x = self._denoise(x, labels.to(device), arguments, callback_on_step_end, callback_on_step_end_tensor_inputs, bar)
-        if bar is not None: bar.close()
-        self.maybe_free_model_hooks()
+        generators = _check_generators(generator, seed, len(labels))
+        x = self._draw(num_inference_steps, labels, generators, latents, eta, guidance_scale, show_progress,
+                       callback_on_step_end, callback_on_step_end_tensor_inputs)
         images = _finish(x, output_type)
         return ClassConditionedPipelineOutput(images=images, class_labels=labels) if return_dict else (images, labels)
 

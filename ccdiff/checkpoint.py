@@ -138,9 +138,9 @@ def verify_checkpoint(
         return odd + (list(_compare(path, files)) if _MANIFEST in files else ["'manifest.json' is missing"])
     except (CcdiffError, OSError, RecursionError) as e: return [str(e)]
 
-# %% ../nbs/04_checkpoint.ipynb #fbe16485
+# %% ../nbs/04_checkpoint.ipynb #966a83ee
 STATES = ("optimizer", "lr_scheduler", "ema", "scaler", "rng", "extra") # what a checkpoint can hold besides the weights
-_OWN = ("checkpoint_format", "packed", "parameters") # further entries of state.json that are not the caller's
+_OWN = ("checkpoint_format", "format", "packed", "parameters") # further entries of state.json that are not the caller's
 
 def _write_states(folder, document, states):
     "state.json from `document` and the trees of `states`, and a safetensors file for each of them that has tensors."
@@ -266,7 +266,7 @@ def _write_weights(file, model):
     weights = model.state_dict() if hasattr(model, "state_dict") else model
     save_file({k: v.detach().to("cpu").contiguous() for k, v in weights.items()}, file)
 
-# %% ../nbs/04_checkpoint.ipynb #c9a8830f
+# %% ../nbs/04_checkpoint.ipynb #b80a3d69
 @dataclass
 class Checkpoint:
     "A loaded checkpoint; all tensors are on the CPU except the pipeline's."
@@ -281,6 +281,7 @@ class Checkpoint:
     scaler: dict | None = field(default=None, repr=False)
     rng: dict | None = field(default=None, repr=False)          # for `set_rng_state`
     extra: dict = field(default_factory=dict, repr=False)
+    parameters: list | None = field(default=None, repr=False)   # names of the optimizer's parameters in its order; `None` if not known
     verified: bool = True # False for a folder of `save_training_state`, which has no manifest to check
 
 # %% ../nbs/04_checkpoint.ipynb #e1f97548
@@ -311,7 +312,7 @@ def read_pipeline(
     except Exception as e: raise CcdiffError(f"{folder} is not a pipeline that can be loaded: {e}") from e
     return ClassConditionedPipeline(unet, scheduler)
 
-# %% ../nbs/04_checkpoint.ipynb #4e95ebb5
+# %% ../nbs/04_checkpoint.ipynb #0fb8b0a0
 def _is_training_state(path):
     "True for a folder that `save_training_state` made: a state.json that does not speak of a manifest, and no manifest."
     if (path / _MANIFEST).exists() or not (path / "state.json").is_file(): return False
@@ -333,6 +334,7 @@ def load_checkpoint(
         state, states = _read_states(path)
         pipeline, raw = read_pipeline(path / "pipeline"), path / "model.safetensors"
         model = load(raw.read_bytes()) if raw.is_file() else {k: v.clone() for k, v in pipeline.unet.state_dict().items()}
+        states["parameters"] = state.get("parameters")
         state = {k: v for k, v in state.items() if k not in _OWN}
         step = check_int("step", state.get("step"))
     except Exception as e: raise CcdiffError(f"{path} cannot be loaded: {e}") from e
@@ -384,7 +386,7 @@ def resolve_checkpoint(
     if folder.is_dir(): return folder
     raise CcdiffError(f"{text!r} is neither RUN@STEP, nor a run with checkpoints, nor a folder. Runs in {runs_dir(root)}: {', '.join(runs) or 'none'}.")
 
-# %% ../nbs/04_checkpoint.ipynb #3d5079a0
+# %% ../nbs/04_checkpoint.ipynb #42707f9d
 def write_parent(
     run_id: str,        # the fork
     parent_run_id: str, # the run it was forked from
@@ -401,7 +403,8 @@ def write_parent(
         temp.write_text(text, encoding="utf-8"); _fsync(temp)
         os.replace(temp, file); _fsync(file.parent)
     except OSError as e: raise CcdiffError(f"cannot write {file}: {e}") from e
-    finally: temp.unlink(missing_ok=True)
+    finally:
+        with contextlib.suppress(OSError): temp.unlink()
     return file
 
 # %% ../nbs/04_checkpoint.ipynb #aba7c297

@@ -396,7 +396,7 @@ class _Calls(_Rows): # what is logged at steps, and tags
     def remove_tags(self, tags, group_tags=False):
         self._write(lambda db: db.executemany("DELETE FROM tag WHERE name=? AND grouped=?", [(t, int(group_tags)) for t in tags]))
 
-# %% ../nbs/05a_record.ipynb #71ec97a1
+# %% ../nbs/05a_record.ipynb #e6555da5
 class LocalStore(_Calls):
     "One session that writes to a run's record: the calls of a sink, arguments in plain form. They raise `sqlite3.Error` or `OSError` if they fail."
     def __init__(
@@ -412,6 +412,10 @@ class LocalStore(_Calls):
         sql = "INSERT INTO session(kind, resume_step, started, pid) VALUES(?, ?, ?, ?)"
         try: self._write(lambda db: setattr(self, "session", db.execute(sql, row).lastrowid))
         except BaseException: self._db.close(); raise
+
+    def health(self) -> dict:
+        "How many calls wait to be written, because of a lock or a full disk."
+        return {"waiting": len(self._waiting)}
 
     def close(
         self,
@@ -521,7 +525,7 @@ def _matcher(names): # which attributes: None for all, a regular expression, or 
     if isinstance(names, str): return lambda path, search=re.compile(names).search: search(path) is not None
     return set(names).__contains__
 
-# %% ../nbs/05a_record.ipynb #995e5ca0
+# %% ../nbs/05a_record.ipynb #ee14cf00
 def _span(step_range): # (low, high) in millionths; both ends count
     low, high = step_range
     return (0 if low is None else _micro(float(low))), (_TOP if high is None else min(_micro(float(high)), _TOP))
@@ -529,26 +533,29 @@ def _span(step_range): # (low, high) in millionths; both ends count
 def _names(db, kinds, match): # {attr id: (path, kind)}
     return {i: (p, k) for i, p, k in db.execute("SELECT id, path, kind FROM attr") if k in kinds and match(p)}
 
-def _rows(db, table, names, ceilings, span, columns): # rows (step, attr, session, ts, …) below their session's ceiling
-    if not names: return []
-    some = "" if len(names) > 500 else f" AND attr IN ({','.join(map(str, names))})"
-    sql = f"SELECT step, attr, session, ts, {columns} FROM {table} WHERE step BETWEEN ? AND ?{some}"
-    rows = db.execute(sql, span).fetchall()
-    return [r for r in rows if r[0] <= ceilings.get(r[2], -1) and r[1] in names]
+def _rows(db, table, names, span, columns): # rows (step, attr, session, ts, …) between two steps
+    some = "" if len(names) > 500 else f" AND attr IN ({','.join(map(str, names))})" # beyond that the caller's own look at `names` will do
+    return db.execute(f"SELECT step, attr, session, ts, {columns} FROM {table} WHERE step BETWEEN ? AND ?{some}", span)
 
-_point = np.dtype([("path", "i4"), ("step", "i8"), ("age", "i8"), ("ts", "i8"), ("value", "f8"), ("completion", "f8")])
+def _lookup(table, keys): # table[key] for each key of an array; -1 for one that is not there
+    found = np.full(max(keys.max(initial=0), *table, 0) + 1, -1, dtype=np.int64)
+    found[list(table)] = list(table.values())
+    return found[keys]
 
-def _points(table, segments, match, codes, span=(0, _TOP)): # the points of one history, codes {path: number} grows
+_point = np.dtype([("step", "i8"), ("path", "i8"), ("age", "i8"), ("ts", "i8"), ("value", "f8"), ("completion", "f8")])
+
+def _points(table, segments, match, codes, span=(0, _TOP)): # the points of one history, sorted; codes {path: number} grows
     parts = []
     for age, (_, path, ceilings, _) in enumerate(segments):
         with closing(_read_only(path)) as db:
             names = _names(db, ("metric",), match)
-            rows = _rows(db, table, names, ceilings, span, "value, " + ("completion" if table == "preview" else "NULL"))
-        code = {i: codes.setdefault(p, len(codes)) for i, (p, _) in names.items()}
-        nan = float("nan")
-        parts.append(np.array([(code[a], step, age << 32 | session, ts, nan if v is None else v, nan if c is None else c)
-                               for step, a, session, ts, v, c in rows], dtype=_point))
-    points = np.sort(np.concatenate(parts), order=("path", "step", "age"))
+            part = np.fromiter(_rows(db, table, names, span, "value, " + ("completion" if table == "preview" else "NULL")), _point)
+        part["path"] = _lookup({i: codes.setdefault(p, len(codes)) for i, (p, _) in names.items()}, part["path"])
+        part = part[(part["path"] >= 0) & (part["step"] <= _lookup(ceilings, part["age"]))]
+        part["age"] += age << 32
+        parts.append(part)
+    points = np.concatenate(parts)
+    points = points[np.lexsort((points["age"], points["step"], points["path"]))]
     last = np.append((points["path"][1:] != points["path"][:-1]) | (points["step"][1:] != points["step"][:-1]), True)[:len(points)]
     return points[last]
 
@@ -621,7 +628,7 @@ def fetch_metrics(
     frame = pd.concat(frames) if frames else empty
     return frame[sorted(frame.columns.get_level_values(0).unique())] if extra and frames else frame[sorted(frame.columns)]
 
-# %% ../nbs/05a_record.ipynb #799e533e
+# %% ../nbs/05a_record.ipynb #46008897
 def _unpack_series(kind, payload, path, run_id, name, step):
     if kind == "string": return payload
     return _unpack_histogram(payload) if kind == "histogram" else _unpack_file(payload, path.parent, run_id, name, _step_of(step))
@@ -631,8 +638,8 @@ def _objects(segments, match, span, tail): # {path: {step: (ts, object)}}, steps
     for run_id, path, ceilings, _ in segments:
         with closing(_read_only(path)) as db:
             names = _names(db, ("string", "histogram", "file"), match)
-            rows = _rows(db, "series", names, ceilings, span, "payload")
-        for step, attr, session, ts, payload in sorted(rows, key=lambda r: (r[0], r[1], r[2])):
+            rows = [r for r in _rows(db, "series", names, span, "payload") if r[1] in names and r[0] <= ceilings.get(r[2], -1)]
+        for step, attr, session, ts, payload in sorted(rows, key=lambda r: r[:3]):
             found.setdefault(names[attr][0], {})[step] = (ts, names[attr][1], payload, path, run_id)
     cut = lambda steps: sorted(steps) if tail is None else sorted(steps)[-tail:]
     return {name: {s: (points[s][0], _unpack_series(*points[s][1:], name, s)) for s in cut(points)} for name, points in sorted(found.items())}
@@ -705,14 +712,16 @@ def _system(run_id, path, meta): # the sys/… attributes of one run, named as N
     if "fork_run_id" in meta: found |= {"sys/forking/parent": meta["fork_run_id"], "sys/forking/step": _step_of(meta["fork_step"])}
     return found
 
-# %% ../nbs/05a_record.ipynb #12348b41
-def _last_values(segments, match): # {path: the last value of the history}: metrics, texts, histograms and files
+# %% ../nbs/05a_record.ipynb #6e9bdcaa
+_KINDS = ("metric", "string", "histogram", "file")
+
+def _last_values(segments, match, wanted=_KINDS): # {path: the last value of the history}: metrics, texts, histograms and files
     found = {}
     for age, (run_id, path, ceilings, _) in enumerate(segments):
         with closing(_read_only(path)) as db:
             for table, kinds, column in (("metric", ("metric",), "value"), ("series", ("string", "histogram", "file"), "payload")):
-                names = _names(db, kinds, match)
-                for session, ceiling in ceilings.items():
+                names = _names(db, [k for k in kinds if k in wanted], match)
+                for session, ceiling in ceilings.items() if names else ():
                     sql = f"SELECT attr, MAX(step), {column} FROM {table} WHERE session=? AND step<=? GROUP BY attr" # the row of the largest step
                     for attr, step, value in db.execute(sql, (session, ceiling)):
                         if attr not in names: continue
@@ -721,22 +730,26 @@ def _last_values(segments, match): # {path: the last value of the history}: metr
     return {name: (float("nan") if value is None else value) if kind == "metric" else _unpack_series(kind, value, path, run_id, name, step)
             for name, (step, _, kind, value, path, run_id) in found.items()}
 
-def _attributes(run_id, match, root): # everything one run has: {path: value}, the last one of a series
-    segments = _segments(run_id, root)
-    system = {k: v for k, v in _system(run_id, segments[-1][1], segments[-1][3]).items() if match(k)}
-    return system | _configs(segments, match) | _last_values(segments, match)
+def _attributes(run_id, match, root, kind=None): # what one run has, or what it has of one kind: {path: value}, the last one of a series
+    segments, found = _segments(run_id, root), {}
+    if kind in (None, "sys"): found |= {k: v for k, v in _system(run_id, segments[-1][1], segments[-1][3]).items() if match(k)}
+    if kind in (None, "config"): found |= _configs(segments, match)
+    return found | _last_values(segments, match, _KINDS if kind is None else (kind,))
 
-# %% ../nbs/05a_record.ipynb #2ad0e97c
+# %% ../nbs/05a_record.ipynb #18a62454
 def list_attributes(
     runs=None,       # a list of run ids, a run's id, or a regular expression; `None` for all
     attributes=None, # a regular expression, or a list of exact names; `None` for all
+    kind: str | None = None,    # only "metric", "string", "histogram", "file", "config" or "sys" ones
     project: str | None = None, # only runs of this project
     root=None,       # the runs directory; `None` for the default
 ) -> list:
     "The names that the runs have logged under, inherited ones included, sorted. After `neptune_query.runs.list_attributes`."
+    if kind is not None: check_choice("kind", kind, [*_KINDS, "config", "sys"])
     match = _matcher(attributes)
-    return sorted({name for run_id in list_runs(runs, project, root) for name in _attributes(run_id, match, root)})
+    return sorted({name for run_id in list_runs(runs, project, root) for name in _attributes(run_id, match, root, kind)})
 
+# %% ../nbs/05a_record.ipynb #10ac7eb7
 def fetch_runs_table(
     runs=None,       # a list of run ids, a run's id, or a regular expression; `None` for all
     attributes=None, # a regular expression, or a list of exact names; `None` for all

@@ -6,7 +6,7 @@
 __all__ = ['Ground', 'find_ground', 'weights_sha', 'draw_samples', 'ask_judge', 'summarize_judge', 'Report', 'report_text',
            'report_html', 'Evaluator', 'Comparison', 'compare', 'build_parser', 'main']
 
-# %% ../nbs/11_evaluator.ipynb #b1651ceb
+# %% ../nbs/11_evaluator.ipynb #b1765aad
 import argparse
 import base64
 import hashlib
@@ -18,17 +18,18 @@ import shlex
 import sys
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 import torch
 
-from .checkpoint import load_checkpoint, read_pipeline, resolve_checkpoint
+from .checkpoint import find_checkpoint, load_checkpoint, read_pipeline, resolve_checkpoint
 from .controls import control_rows, corrected, judge_trust, make_controls
 from .core import CcdiffError, check_choice, check_int, choose_device, run_dir, runs_dir
-from .data import ImageSet, image_grid, load_images, resize_images, split_images
-from .gemini import DEFAULT_MODEL, JOINT_PROMPT, PROMPTS, SYSTEM_PROMPT, GeminiJudge, cost_table
+from .data import ImageSet, image_grid, load_images, resize_images
+from .gemini import DEFAULT_MODEL, SYSTEM_PROMPT, GeminiJudge, cost_table
 from .judge import JUDGES, QUESTIONS, LocalJudge
-from .metrics import METRICS, PROTOCOL, Reference, measure, wilson_interval
+from .metrics import PROTOCOL, Reference, measure, wilson_interval
 from .sample import sample_images, save_image
 
 # %% ../nbs/11_evaluator.ipynb #0f32ccea
@@ -43,26 +44,24 @@ class Ground:
     class_names = property(lambda self: list(map(str, self.real.class_names)), doc="The classes, in the order of their labels.")
     size = property(lambda self: self.real.image_size, doc="Height and width that images are judged at, in pixels.")
 
-# %% ../nbs/11_evaluator.ipynb #06e0bb57
+# %% ../nbs/11_evaluator.ipynb #5cb088e7
 def find_ground(
     dataset="mnist", # as in `data.load_images`
     data_dir=None,   # where downloaded sets lie; MNIST and the bundled digits need none
 ) -> Ground:
     "The `Ground` of a data set. Raises `CcdiffError` for a set that is neither there nor to be had."
-    if str(dataset) == "mnist": return _mnist_ground()
+    if str(dataset) in JUDGES: return _bundled_ground(str(dataset))
     images = load_images(dataset, "test", data_dir)
     everything = load_images(dataset, "all", data_dir) if len(images) < 1000 else images
-    if dataset in JUDGES: judge = LocalJudge.load(dataset)
-    else: judge = _fitted_judge(load_images(dataset, "train", data_dir))
-    return Ground(str(dataset), judge, Reference.fit(everything), images)
+    return Ground(str(dataset), _fitted_judge(load_images(dataset, "train", data_dir)), Reference.fit(everything), images)
 
-def _mnist_ground():
-    "The frozen parts; the controls are reference images that two independent networks read alike."
-    judge, reference = LocalJudge.load("mnist"), Reference.load("mnist")
-    labels, look = reference.read(reference.features(reference.images)), judge.look(reference.images)
-    sure = (look.digit == labels) & (look.probabilities.max(1).values > 0.99)
-    images = (reference.images[sure] * 255).round().byte()
-    return Ground("mnist", judge, reference, ImageSet(images, labels[sure], list("0123456789"), "mnist", "reference"))
+@lru_cache(maxsize=None)
+def _bundled_ground(name):
+    "The ground of a set whose judge is in the package; it needs no data on disk."
+    if name == "digits": return Ground(name, LocalJudge.load(name), Reference.fit(load_images(name, "all")), load_images(name, "test"))
+    reference = Reference.load("mnist")
+    images = ImageSet((reference.images * 255).round().byte(), reference.labels, list("0123456789"), "mnist", "reference")
+    return Ground("mnist", LocalJudge.load("mnist"), reference, images)
 
 def _fitted_judge(images):
     "The judge of a set that has none in the package, fitted once and kept in the runs directory."
@@ -386,23 +385,9 @@ class _Judging:
         "The `Report` of some images; everything is also logged to the evaluator's run."
         return _evaluate(self, images, targets, step, title, drawn, settings)
 
-# %% ../nbs/11_evaluator.ipynb #d1e0f0bc
-class Evaluator(_Judging):
-    "Grades samples of one data set by a local judge, by Gemini or by both, with controls, and measures them beside real images."
-    def __init__(
-        self,
-        dataset="mnist",     # what the samples should look like: a name or a folder, as in `data.load_images`
-        judge: str = "auto", # "local", "gemini", "both", or "auto": local, and Gemini if GEMINI_API_KEY is set
-        data_dir=None,       # where downloaded sets lie
-        controls: int = 10,  # images with known answers that ride along
-        run=None,            # a `Run` to log to, or anything with its methods
-        **gemini,            # for `GeminiJudge`: model, rpm, joint, votes, store, replay, …
-    ):
-        if gemini.get("replay") and judge == "auto": judge = "both"
-        self.ground, self.run = find_ground(dataset, data_dir), run
-        self.judges = _pick_judges(judge, self.ground, lambda: GeminiJudge(**gemini))
-        self.controls = make_controls(self.ground.real, controls)
-
+# %% ../nbs/11_evaluator.ipynb #788a971a
+class _Drawing(_Judging):
+    "The half that draws them first."
     def evaluate(
         self,
         pipeline,                # a `ClassConditionedPipeline`
@@ -425,7 +410,24 @@ class Evaluator(_Judging):
         drawn = f"drawn with seed {seed} in {steps} steps of {name}" + (f", guidance {guidance_scale}" if guidance_scale != 1 else "")
         return self.evaluate_images(images, targets, step, title, drawn, settings)
 
-# %% ../nbs/11_evaluator.ipynb #226eea0d
+# %% ../nbs/11_evaluator.ipynb #8afc7666
+class Evaluator(_Drawing):
+    "Grades samples of one data set by a local judge, by Gemini or by both, with controls, and measures them beside real images."
+    def __init__(
+        self,
+        dataset="mnist",     # what the samples should look like: a name or a folder, as in `data.load_images`
+        judge: str = "auto", # "local", "gemini", "both", or "auto": local, and Gemini if GEMINI_API_KEY is set
+        data_dir=None,       # where downloaded sets lie
+        controls: int = 10,  # images with known answers that ride along
+        run=None,            # a `Run` to log to, or anything with its methods
+        **gemini,            # for `GeminiJudge`: model, rpm, joint, votes, store, replay, …
+    ):
+        if gemini.get("replay") and judge == "auto": judge = "both"
+        self.ground, self.run = find_ground(dataset, data_dir), run
+        self.judges = _pick_judges(judge, self.ground, lambda: GeminiJudge(**gemini))
+        self.controls = make_controls(self.ground.real, controls)
+
+# %% ../nbs/11_evaluator.ipynb #03c93cc0
 def _evaluate(evaluator, images, targets, step, title, drawn, settings):
     "What `Evaluator.evaluate_images` does."
     ground, targets, notes = evaluator.ground, [int(t) for t in targets], []
@@ -441,7 +443,7 @@ def _evaluate(evaluator, images, targets, step, title, drawn, settings):
         grades[name], trust = ask_judge(judge, seen, targets, evaluator.controls, on=log.preview(name))
         data["judges"][name] = summarize_judge(judge, grades[name], trust, ground.class_names)
         log.judge(name, data["judges"][name])
-    data["metrics"] = measure(seen, targets, ground.reference).rows()
+    data["metrics"] = measure(seen, targets, ground.reference, ground.judge).rows()
     log.metrics(data["metrics"])
     return Report(json.loads(json.dumps(data)), images, targets, grades)
 
@@ -580,7 +582,7 @@ def _add_sampling_flags(p):
     p.add_argument("--out", metavar="FOLDER", help="where to write the report; default: evals/ beside the run's checkpoints")
     return p
 
-# %% ../nbs/11_evaluator.ipynb #51efe88a
+# %% ../nbs/11_evaluator.ipynb #5e52832a
 @dataclass
 class _Source:
     "What is to be evaluated, and where that goes."
@@ -596,8 +598,8 @@ def _find_source(args):
     "The `_Source` that the flags mean."
     if bool(args.neptune_run_id) == bool(args.source): raise CcdiffError("say what to evaluate: either --neptune-run-id RUN (with --global-step N) or --from RUN@STEP|FOLDER.")
     if args.source and args.global_step is not None: raise CcdiffError("--global-step goes with --neptune-run-id; with --from write RUN@STEP.")
-    name = args.source or args.neptune_run_id + ("" if args.global_step is None else f"@{check_int('global_step', args.global_step, 0)}")
-    folder, device, state, step = resolve_checkpoint(name), choose_device(args.device), {}, 0
+    folder = find_checkpoint(args.neptune_run_id, args.global_step) if args.neptune_run_id else resolve_checkpoint(args.source)
+    device, state, step = choose_device(args.device), {}, 0
     if (folder / "model_index.json").is_file(): pipeline = read_pipeline(folder).to(device)
     else:
         checkpoint = load_checkpoint(folder, device)
@@ -605,8 +607,9 @@ def _find_source(args):
     if args.scheduler: pipeline.use_scheduler(args.scheduler)
     run_id = folder.parent.parent.name if folder.resolve().parent.parent.parent == runs_dir() else None
     config = state.get("config") if isinstance(state.get("config"), dict) else {}
-    out = args.out or (run_dir(run_id) / "evals" / folder.name if run_id else Path("evals") / folder.resolve().name)
-    return _Source(pipeline, step, f"{run_id or folder.resolve().name} at step {step}" if state or step else folder.resolve().name, Path(out), run_id,
+    out = Path(args.out or (run_dir(run_id) / "evals" / folder.name if run_id else Path("evals") / folder.resolve().name))
+    _write(out / ".writable", ""); (out / ".writable").unlink()
+    return _Source(pipeline, step, f"{run_id or folder.resolve().name} at step {step}" if state or step else folder.resolve().name, out, run_id,
                    args.dataset or config.get("dataset") or "mnist", args.data_dir or config.get("data_dir"))
 
 # %% ../nbs/11_evaluator.ipynb #0f7bac42
@@ -627,7 +630,7 @@ def _open_run(source, args):
     from ccdiff.tracking import Run
     return Run(run_id=source.run_id, project=args.neptune_project, resume=True)
 
-# %% ../nbs/11_evaluator.ipynb #5cea84d2
+# %% ../nbs/11_evaluator.ipynb #42be3db3
 def _run_eval(args, argv):
     "What the command does; the exit code."
     if args.dry_run: return print(*_cost_lines(args), sep="\n") or 0
@@ -643,7 +646,8 @@ def _run_eval(args, argv):
     print(report, f"\nreport  {folder / 'report.html'}\ngrid    {folder / 'grid.png'}\nanswers {folder / 'answers.jsonl'}")
     sent = getattr(report.grades.get("gemini"), "requests", {})
     if "gemini" in report.grades: print(f"gemini  {sum(sent.values())} requests {sent or ''}; answers are kept in {evaluator.judges['gemini'].store.path}")
-    if report.status != "complete": print(f"\n{report.status}: nothing that was answered is lost. Go on with\n  {_again(argv)}", file=sys.stderr)
+    if report.status != "complete":
+        print(f"\n{report.status}: nothing that was answered is lost. {'Once that is mended, go' if report.status == 'failed' else 'Go'} on with\n  {_again(argv)}", file=sys.stderr)
     return {"complete": 0, "partial": 3, "failed": 2}[report.status]
 
 def _again(argv): return shlex.join(["ccdiff-eval", *[a for a in argv if a != "--replay"]])

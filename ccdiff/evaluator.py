@@ -229,7 +229,7 @@ def report_text(
         lines += [f"  {', '.join(m['metric'] for m in lacking if m['note'] == why)}: {why}" for why in dict.fromkeys(m["note"] for m in lacking)]
     return "\n".join(lines + [f"note: {n}" for n in data["notes"]])
 
-# %% ../nbs/11_evaluator.ipynb #faa157b3
+# %% ../nbs/11_evaluator.ipynb #8242165f
 _style = """
 .cc{--ink:#1c2733;--dim:#66727f;--line:#d9dfe5;--paper:#fff;--soft:#f3f5f7;--good:#2b8a5b;--fair:#c98a12;--bad:#c0392b;--bar:#3d6fa5;
  font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:62rem;margin:0 auto;padding:1.5rem}
@@ -244,6 +244,7 @@ _style = """
 .cc .off{color:var(--bad);font-weight:600}.cc .nw{white-space:nowrap}.cc .warn{border-left:4px solid var(--bad);padding:.2rem .8rem;background:var(--soft)}.cc .key span{display:inline-block;width:1.2rem;height:4px;margin:0 .3rem 0 1rem;vertical-align:middle}
 .cc pre{background:var(--soft);padding:.6rem;overflow-x:auto;font-size:.85rem}
 """
+_page_style = ":root{color-scheme:light dark}body{margin:0}@media(prefers-color-scheme:dark){body{background:#151b21}}"
 _esc = html.escape
 
 def _table(head, rows, caption=""):
@@ -331,7 +332,7 @@ def _headline(data):
     doubt = " This judge did not pass its controls." if judge["judge_untrusted"] else ""
     return f"{round(s['mean'] * s['n'])} of {s['n']} samples are what was asked for, says {judge['id']} (95 % interval {100 * s['ci95'][0]:.0f} to {100 * s['ci95'][1]:.0f} %).{doubt}"
 
-# %% ../nbs/11_evaluator.ipynb #db415ff3
+# %% ../nbs/11_evaluator.ipynb #f6396a53
 def report_html(
     report: Report,     # what was found
     page: bool = True,  # a whole page; else only its content, for a notebook
@@ -348,7 +349,7 @@ def report_html(
             + f"<h2>How this was made</h2>{notes}{prompts}<pre>{_esc(json.dumps({'settings': d['settings'], 'software': d['software']}, indent=1, ensure_ascii=False))}</pre>")
     content = f"<style>{_style}</style><div class=cc>{body}</div>"
     if not page: return content
-    return f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{_esc(d["title"])}</title>{content}</html>\n'
+    return f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{_esc(d["title"])}</title><style>{_page_style}</style>{content}</html>\n'
 
 # %% ../nbs/11_evaluator.ipynb #a558378e
 def _versions():
@@ -630,13 +631,14 @@ def _open_run(source, args):
     from ccdiff.tracking import Run
     return Run(run_id=source.run_id, project=args.neptune_project, resume=True)
 
-# %% ../nbs/11_evaluator.ipynb #42be3db3
+# %% ../nbs/11_evaluator.ipynb #0cfe8137
 def _run_eval(args, argv):
     "What the command does; the exit code."
     if args.dry_run: return print(*_cost_lines(args), sep="\n") or 0
     source, gemini = _find_source(args), dict(model=args.gemini_model, rpm=args.gemini_api_rpm, joint=args.joint, votes=args.votes)
     if args.replay is not None: gemini |= dict(store=args.replay or None, replay=True)
     show = sys.stderr.isatty()
+    if show and source.dataset not in JUDGES: print(f"preparing a judge for {source.dataset}: a minute, and only once", file=sys.stderr)
     evaluator = Evaluator(source.dataset, args.judge, source.data_dir, args.controls, show_progress=show, **gemini)
     evaluator.run = _open_run(source, args)
     try: report = evaluator.evaluate(source.pipeline, args.n_samples, args.steps, args.seed, args.guidance_scale, source.step, source.title, kept=source.out, show_progress=show)

@@ -556,7 +556,7 @@ def _answers(work, threads, only=None):
         raise
     if trouble is not None: raise trouble
 
-# %% ../nbs/10b_gemini.ipynb #f8fefd6f
+# %% ../nbs/10b_gemini.ipynb #dadf2c16
 def _stream(work):
     "All tasks of a run, the first one alone if the model is not yet known."
     if not work.known and work.todo: yield from _answers(work, 1, only=1)
@@ -566,13 +566,13 @@ def _progress(judge, total, ready):
     "A tqdm bar over the requests, or nothing."
     if not judge.show_progress or total == ready: return None
     from tqdm.auto import tqdm
-    return tqdm(total=total, initial=ready, desc=judge.id, unit="answer", bar_format="{desc} {n_fmt}/{total_fmt} |{bar}|{postfix}")
+    return tqdm(total=total, initial=ready, desc=judge.id, bar_format="{n_fmt}/{total_fmt} |{bar}| {desc}")
 
 def _advance(bar, judge):
     "One more, and how long the rest will take."
     if bar is None: return
-    left = bar.total - bar.n - 1
-    bar.set_postfix_str(f"about {minutes(left, judge.rpm):.0f} min left" if left else "done", refresh=False)
+    left = minutes(bar.total - bar.n - 1, judge.rpm)
+    bar.set_description_str(f"{judge.id}, about {left:.0f} min left" if left >= 2 else f"{judge.id}, about {60 * left:.0f} s left", refresh=False)
     bar.update(1)
 
 # %% ../nbs/10b_gemini.ipynb #b9c133d4

@@ -798,7 +798,7 @@ class _Asking:
             except EOFError: return "n"
         return _agree(self.accelerator, ask).strip().lower() in ("", "y", "yes")
 
-# %% ../nbs/08_trainer.ipynb #ed461545
+# %% ../nbs/08_trainer.ipynb #7fc2b9c7
 class _Fitting(_Drawing, _Gradients, _Stepping, _Finite, _Evidence, _Replay, _Signals, _Building, _Parts, _Loading, _Saving, _Recording, _Tracking, _Reporting, _Asking):
     "The loop."
     def fit(self) -> TrainResult:
@@ -827,12 +827,7 @@ class _Fitting(_Drawing, _Gradients, _Stepping, _Finite, _Evidence, _Replay, _Si
             except KeyboardInterrupt: self._signal = signal.SIGINT
         if self.saved_step != self.step: self._checkpoint()
 
-    def _checkpoint(self):
-        "Save, and show where training stands."
-        if self.config.save_checkpoints: self.checkpoint_path = self.save()
-        self._preview()
-
-# %% ../nbs/08_trainer.ipynb #63ea49d7
+# %% ../nbs/08_trainer.ipynb #3e152655
 class _Ending:
     "The beginning and the end of `fit`."
     def _claim(self, stack):
@@ -842,6 +837,11 @@ class _Ending:
         newer = [checkpoint_step(p) for p in list_checkpoints(self.run_id) if checkpoint_step(p) > self.step and not verify_checkpoint(p)]
         if newer: raise CcdiffError(f"run {self.run_id!r} has been trained to step {newer[-1]} by another process, while this trainer stands at {self.step}; resume it anew.")
         if self.parent: write_parent(self.run_id, self.parent["run_id"], self.parent["step"])
+
+    def _checkpoint(self):
+        "Save, and show where training stands."
+        if self.config.save_checkpoints: self.checkpoint_path = self.save()
+        self._preview()
 
     def _restore_generators(self):
         "Once, when a resumed run goes on: the global generators of its main process, for whatever draws from them (a dropout layer; no step here does)."

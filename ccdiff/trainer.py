@@ -111,11 +111,11 @@ class _WatchingOptions:
     sample_steps: int = _option(20, "denoising steps of the sample grids; 0 for no grids")
     guidance_scale: float = _option(1.0, "guidance of the sample grids; above 1 needs --label-drop")
 
-# %% ../nbs/08_trainer.ipynb #7c169a14
+# %% ../nbs/08_trainer.ipynb #ced93744
 PRESETS = {
     "quick": dict(dataset="digits", block_out_channels=(16, 32, 48), layers_per_block=1, attention=False, conditioning="time",
-                  prediction_type="v_prediction", label_drop=0.1, batch_size=64, n_epochs=100, learning_rate=3e-3, lr_scheduler="linear",
-                  warmup_steps=20, ema_decay=0.995, checkpoint_interval=500, neptune_experiment="quick"),
+                  prediction_type="v_prediction", label_drop=0.1, batch_size=32, max_steps=900, learning_rate=3e-3, lr_scheduler="linear",
+                  warmup_steps=20, ema_decay=0.995, checkpoint_interval=300, guidance_scale=1.5, neptune_experiment="quick"),
 }
 PRESETS["classic"] = {}
 
@@ -516,22 +516,19 @@ class _Signals:
         "Ask `fit` to finish this step, save and return; for buttons and callbacks."
         self._asked_to_stop = True
 
-# %% ../nbs/08_trainer.ipynb #79480a80
+# %% ../nbs/08_trainer.ipynb #81f202f2
 def _find_start(c):
-    "`{'run_id', 'path'}`: the run's id and the checkpoint to start from (or None). Raises `CcdiffError` if the mode and what is on the disk disagree."
-    from ccdiff.checkpoint import checkpoint_step, find_checkpoint, list_checkpoints, verify_checkpoint
+    "`{'run_id', 'path', 'later'}`: the run's id, the checkpoint to start from (or None), and the steps that going back to it leaves behind. Raises `CcdiffError` if the mode and what is on the disk disagree."
+    from ccdiff.checkpoint import checkpoint_step, find_checkpoint, list_checkpoints
     if c.neptune_mode == "resume":
         path = find_checkpoint(c.resume_from_run_id, c.resume_from_step)
-        later = [checkpoint_step(p) for p in list_checkpoints(c.resume_from_run_id) if checkpoint_step(p) > checkpoint_step(path) and not verify_checkpoint(p)]
-        if later:
-            raise CcdiffError(f"run {c.resume_from_run_id!r} goes on to step {later[-1]}; resume continues a run at its end (leave out --resume-from-step). "
-                              f"To go another way from step {checkpoint_step(path)}, use --neptune-mode fork.")
-        return {"run_id": c.resume_from_run_id, "path": str(path)}
+        later = [checkpoint_step(p) for p in list_checkpoints(c.resume_from_run_id) if checkpoint_step(p) > checkpoint_step(path)]
+        return {"run_id": c.resume_from_run_id, "path": str(path), "later": later if c.resume_from_step is not None else []}
     path = find_checkpoint(c.resume_from_run_id, c.resume_from_step) if c.neptune_mode == "fork" else None
     run_id = c.run_id or new_run_id(c.neptune_experiment)
     if taken := list_checkpoints(run_id):
         raise CcdiffError(f"run {run_id!r} already has checkpoints, up to step {checkpoint_step(taken[-1])}; resume it, fork it, or choose another run_id.")
-    return {"run_id": run_id, "path": path and str(path)}
+    return {"run_id": run_id, "path": path and str(path), "later": []}
 
 # %% ../nbs/08_trainer.ipynb #939629bc
 _FREE_ON_RESUME = {f.name for part in (_RunOptions, _MachineOptions, _SavingOptions, _WatchingOptions) for f in fields(part)} | {
@@ -827,15 +824,19 @@ class _Fitting(_Drawing, _Gradients, _Stepping, _Finite, _Evidence, _Replay, _Si
             except KeyboardInterrupt: self._signal = signal.SIGINT
         if self.saved_step != self.step: self._checkpoint()
 
-# %% ../nbs/08_trainer.ipynb #3e152655
+# %% ../nbs/08_trainer.ipynb #460acaa9
 class _Ending:
     "The beginning and the end of `fit`."
     def _claim(self, stack):
         "Take the run's lock and make sure that nobody has trained it further meanwhile."
-        from ccdiff.checkpoint import RunLock, checkpoint_step, list_checkpoints, verify_checkpoint, write_parent
+        from ccdiff.checkpoint import RunLock, checkpoint_step, list_checkpoints, supersede_checkpoints, verify_checkpoint, write_parent
         stack.enter_context(RunLock(self.run_id))
-        newer = [checkpoint_step(p) for p in list_checkpoints(self.run_id) if checkpoint_step(p) > self.step and not verify_checkpoint(p)]
+        later = {checkpoint_step(p): p for p in list_checkpoints(self.run_id) if checkpoint_step(p) > self.step}
+        newer = [step for step in later if step not in self._left_behind and not verify_checkpoint(later[step])]
         if newer: raise CcdiffError(f"run {self.run_id!r} has been trained to step {newer[-1]} by another process, while this trainer stands at {self.step}; resume it anew.")
+        if self._left_behind and (aside := supersede_checkpoints(self.run_id, self.step)):
+            warnings.warn(f"run {self.run_id!r} goes on from step {self.step}; its checkpoints {self._left_behind} are set aside in {aside}", stacklevel=4)
+        self._left_behind = []
         if self.parent: write_parent(self.run_id, self.parent["run_id"], self.parent["step"])
 
     def _checkpoint(self):
@@ -916,7 +917,7 @@ class _SettingOut:
             raise CcdiffError(f"the learning rate of run {self.run_id!r} has reached its end at step {self.schedule_steps}; to train to step {self.total_steps} "
                               "use neptune_mode='fork', which makes a new schedule.")
 
-# %% ../nbs/08_trainer.ipynb #ec94618f
+# %% ../nbs/08_trainer.ipynb #e17ae14c
 class Trainer(_Fitting, _Ending, _Opening, _SettingOut):
     "Trains a `ClassConditionedUnet`. `unet`, `pipeline`, `optimizer`, `ema`, `step`, `history` can be looked at any time. Raises `CcdiffError` for what cannot be trained."
     def __init__(self,
@@ -927,7 +928,7 @@ class Trainer(_Fitting, _Ending, _Opening, _SettingOut):
         self.config, self.on_step, self._given_run = config, on_step, run
         self.accelerator = _make_accelerator(config)
         start = _agree(self.accelerator, lambda: _find_start(config))
-        self.run_id, self.owns_process = start["run_id"], False
+        self.run_id, self._left_behind, self.owns_process = start["run_id"], start["later"], False
         self.images = self._load_images(images)
         self._set_out(self._open(start["path"]))
 

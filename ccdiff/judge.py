@@ -116,7 +116,7 @@ class Grades:
         "The answer's value, or None if it is missing."
         return next((a.value for a in self.answers if a.sample == sample and a.question == question), None)
 
-# %% ../nbs/10a_judge.ipynb #0324222d
+# %% ../nbs/10a_judge.ipynb #c0f9ff26
 class Judge(Protocol):
     "Grades images against the digits that were asked for; `LocalJudge` and `GeminiJudge` are two."
     id: str # names the judge and its version in a record
@@ -126,7 +126,9 @@ class Judge(Protocol):
         images,                      # (N, 1, 28, 28): uint8, or float in [-1, 1]
         targets,                     # (N,): the digit asked for
         on: Callable[[Answer], None] | None = None, # called with each answer as it comes
-    ) -> Grades: ...
+    ) -> Grades:
+        "The `Grades` of a batch."
+        ...
 
 # %% ../nbs/10a_judge.ipynb #f063bf47
 def _rand(g, *shape): return torch.rand(*shape, generator=g)
@@ -409,7 +411,7 @@ def _epoch(ink, labels, num_classes, letters, g):
         images.append(x.expand(-1, ink.shape[1], -1, -1)); targets.append(y)
     return torch.cat(images), torch.cat(targets)
 
-# %% ../nbs/10a_judge.ipynb #aea7d3ea
+# %% ../nbs/10a_judge.ipynb #a03aa969
 def _train_net(ink, labels, num_classes, letters, epochs, seed, on):
     "A trained `JudgeNet` in eval mode: AdamW with a one-cycle learning rate up to 0.01, label smoothing 0.05, batches of at most 128."
     with torch.random.fork_rng(devices=[]):
@@ -429,7 +431,7 @@ def _train_net(ink, labels, num_classes, letters, epochs, seed, on):
             optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
             losses.append(loss.detach())
         if on: on(epoch, float(torch.stack(losses).mean()))
-    return net.eval()
+    return net.to(memory_format=torch.contiguous_format).eval()
 
 # %% ../nbs/10a_judge.ipynb #5dcc4eb1
 GRADE_CUTS = (0.01, 0.05, 0.20, 0.50) # p below the first is grade 1, …, p of at least the last is grade 5
@@ -568,12 +570,16 @@ def _read_judge(name, folder):
                         {k: v for k, v in net.state_dict().items() if k.endswith("num_batches_tracked")})
     return net.eval(), card, [tensors[f"reference.{c}"] for c in range(len(card["classes"]))]
 
-# %% ../nbs/10a_judge.ipynb #634aa151
+# %% ../nbs/10a_judge.ipynb #b116b635
 JUDGES = ("mnist", "digits") # the judges in the package
 
 class LocalJudge(_Grades):
     "A judge that needs no key: a small network with a class for what is not a digit, calibrated on real images."
-    def __init__(self, net, card, references, name):
+    def __init__(self,
+                 net: JudgeNet,    # in eval mode
+                 card: dict,       # settings and measurements
+                 references: list, # features of real images, (k, 64) for each class
+                 name: str):       # as in its files' names
         self.net, self.card, self.references, self.name = net, card, references, name
 
     id = property(lambda self: f"local:{self.name}@{self.card.get('sha256', 'unsaved')[:8]}", doc="Name and version: the first 8 digits of the weights' hash.")

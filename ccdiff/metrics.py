@@ -243,11 +243,11 @@ class Reference:
             ink = F.interpolate(ink.mean(1, keepdim=True), size=28, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
         with torch.no_grad(): return [torch.cat([net(b) for b in ink.split(1000)]) for net in self.nets]
 
-# %% ../nbs/09_metrics.ipynb #c06d7c46
+# %% ../nbs/09_metrics.ipynb #af7340ee
 LEAST = {"fd": 1000, "kid": 100, "precision": 100, "recall": 100, "density": 100, "coverage": 100} # fewer images, and the metric is not given
 
 def raw_metrics(
-    reference: Reference,
+    reference: Reference, # what to compare with
     ink: torch.Tensor, # (N, C, H, W) in [0, 1]
     seed: int = 0,     # of the draws of equally many samples and real images
 ) -> dict:
@@ -357,7 +357,7 @@ def _frozen_floor(table, n):
     wider = max(1.0, table["n"][0] / n)**0.5
     return {k: (between(m, 1.0), wider * between(s, 0.5)) for k, (m, s) in table["metrics"].items() if n >= LEAST.get(k.split()[0], 0)}
 
-# %% ../nbs/09_metrics.ipynb #9f61ae2c
+# %% ../nbs/09_metrics.ipynb #b545291b
 METRICS = { # name: (which way is better, what it says)
     "fd": ("lower", "Fréchet distance to real images, geometric mean of three networks; read the multiple of the floor"),
     **{f"fd {kind}": ("lower", f"Fréchet distance in the network {kind!r}") for kind in FEATURE_NETS},
@@ -369,8 +369,9 @@ METRICS = { # name: (which way is better, what it says)
     "background": ("as real", "share of pixels that are exactly the bare ground"), "levels": ("lower", "distance between the distributions of grey levels"),
     "ink": ("lower", "distance between the distributions of an image's mean ink"), "grain": ("lower", "distance between the distributions of steps between neighbouring pixels"),
     "copies": ("lower", "share of samples as near to a training image as one training image in a hundred is to another"),
-    "nearest": ("as real", "median distance to the nearest training image")}
+    "nearest": ("higher", "median distance to the nearest training image")}
 
+# %% ../nbs/09_metrics.ipynb #9c5588e8
 @dataclass(frozen=True)
 class Metric:
     "One number about the samples, and the same number for equally many real images; None where it says nothing at this n."
@@ -435,7 +436,7 @@ def measure(
         found |= values; real = real | real_values
     return Metrics({k: _metric(k, found.get(k), real.get(k), len(ink)) for k in METRICS if k in found or LEAST.get(k, 0) > len(ink)})
 
-# %% ../nbs/09_metrics.ipynb #7352514d
+# %% ../nbs/09_metrics.ipynb #c5654117
 def _metric(name, value, real, n):
     "One row: the value, the real mean and spread, the multiple of the floor, Wilson's interval for a share of samples."
     better, note = METRICS[name]
@@ -453,4 +454,5 @@ def _memorised(ink, train_images, seed, probe=1000):
     some = torch.randperm(len(train), generator=generator(seed, 0, "memorised"))[:probe]
     usual = nearest_distances(train[some], train, some)[0]
     near, close = nearest_distances(ink, train)[0], usual.quantile(0.01)
-    return {"copies": float((near < close).double().mean()), "nearest": float(near.median())}, {"copies": (0.01, None), "nearest": (float(usual.median()), None)}
+    real = {"copies": (0.01, (0.01 * 0.99 / len(ink))**0.5), "nearest": (float(usual.median()), 1.25 * float(usual.std()) / len(ink)**0.5)} # 1.25 σ/√n: a median's standard error
+    return {"copies": float((near < close).double().mean()), "nearest": float(near.median())}, real

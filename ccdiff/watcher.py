@@ -319,7 +319,7 @@ class Finding:
     text: str    # what is wrong with it
     def __str__(self): return f"step {self.step:.12g}: {self.layer} {self.text}"
 
-# %% ../nbs/06_watcher.ipynb #b3e86396
+# %% ../nbs/06_watcher.ipynb #06dc47f4
 def _nonfinite(look, step):
     "The first layer in the forward pass with a number that is not finite; else the first in the backward pass; else the first parameter."
     for kind, words in (("activation", "puts out"), ("gradient", "receives a gradient with"), ("parameters", "holds")):
@@ -332,7 +332,7 @@ def _spread(look):
     "How many parameters are not finite themselves: if most are, the trouble began at an earlier step."
     names = look.names("old")
     bad = int((~np.isfinite(look.column("square", "old", names))).sum()) if names else 0
-    return f"; so are {bad} of {len(names)} parameters" + (": it began at an earlier step" if 2 * bad > len(names) else "") if bad else ""
+    return f"; {bad} of {len(names)} parameters hold such values" + (": it began at an earlier step" if 2 * bad > len(names) else "") if bad else ""
 
 def _dead(look, step, limits, unit_weights):
     "Layers whose output is all zero, and weights with many rows that receive no gradient."
@@ -658,7 +658,7 @@ def plot_heat_map(
     ax.figure.colorbar(image, ax=ax)
     return ax
 
-# %% ../nbs/06_watcher.ipynb #49cf6f1f
+# %% ../nbs/06_watcher.ipynb #05470979
 def plot_gradient_flow(
     log,                   # a `WatchLog`, or the table of `fetch_metrics` for one run
     stat: str = "rms",     # "norm" or "rms"
@@ -675,7 +675,7 @@ def plot_gradient_flow(
     ax = ax or plt.subplots(figsize=(6, 2.8))[1]
     for i, step in enumerate(steps):
         ax.semilogy([v.get(step, np.nan) for v in series.values()], lw=1, color=plt.cm.viridis(i / max(1, len(steps) - 1)), label=f"step {step:.6g}")
-    ax.set(xlabel="weight, in the order of the parameters", ylabel=f"{stat} of the gradient"); ax.legend(fontsize=7)
+    ax.set(xlabel="weight, in the order of the parameters", ylabel=f"{stat} of the gradient"); ax.legend(fontsize=6, loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
 # %% ../nbs/06_watcher.ipynb #4320f30e

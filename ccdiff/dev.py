@@ -39,12 +39,13 @@ def expect_error(
         if missing: raise AssertionError(f"the message {str(e)!r} lacks {missing}") from e
     else: raise AssertionError(f"no {error.__name__} was raised")
 
-# %% ../nbs/90_dev.ipynb #1074231c
+# %% ../nbs/90_dev.ipynb #836be3c3
 def _cell_markdown(cell, doc_url):
     "One notebook cell as markdown; an empty string for one that is hidden."
     src = "".join(cell["source"]).strip()
     if not src or re.search(r"^\s*#\s*\|\s*hide\b", src, re.M): return ""
     if cell["cell_type"] == "markdown":
+        src = re.sub(r"\]\((images/[^)]+)\)", r"](nbs/\1)", src)
         return re.sub(r"\]\((\w[\w/]*)\.ipynb(#[\w.-]*)?\)", lambda m: f"]({doc_url}/{m[1]}.html{m[2] or ''})", src)
     src = re.sub(r"^\s*#\s*\|.*\n", "", src, flags=re.M)
     out = "".join("".join(o.get("text", "")) for o in cell.get("outputs", []) if o.get("output_type") == "stream").rstrip()

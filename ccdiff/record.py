@@ -5,14 +5,18 @@
 # %% auto #0
 __all__ = ['MAX_STEP', 'RECORD', 'Histogram', 'File', 'plain_step', 'flatten', 'plain_metrics', 'plain_configs', 'bad_names',
            'plain_texts', 'plain_histogram', 'FileItem', 'store_file', 'LocalStore', 'open_run', 'list_runs',
-           'fetch_metrics', 'fetch_series', 'last_steps']
+           'fetch_metrics', 'fetch_series', 'last_steps', 'list_attributes', 'fetch_runs_table', 'download_files',
+           'verify_record', 'import_neptune_store']
 
-# %% ../nbs/05a_record.ipynb #c9e87c2c
+# %% ../nbs/05a_record.ipynb #9d1b8b41
 import hashlib
+import io
 import json
 import logging
+import math
 import mimetypes
 import os
+import platform
 import re
 import sqlite3
 import threading
@@ -21,17 +25,21 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime, timezone
+from functools import lru_cache
 from pathlib import Path
 import numpy as np
 from .core import CcdiffError, check_choice, check_run_id, run_dir, runs_dir
 
-# %% ../nbs/05a_record.ipynb #574177dd
+# %% ../nbs/05a_record.ipynb #6c4d2c5d
 @dataclass
 class Histogram:
     "Counts or densities between bin edges: `n` bins have `n + 1` edges. Lists, numpy arrays or tensors. After `neptune_scale.types.Histogram`."
     bin_edges: object        # the edges, ascending
     counts: object = None    # how many values fell in each bin
     densities: object = None # or the probability density in each bin
+
+    def __repr__(self):
+        return f"Histogram({len(self.bin_edges) - 1} {'densities' if self.counts is None else 'counts'}, {self.bin_edges[0]:.3g} to {self.bin_edges[-1]:.3g})"
 
 # %% ../nbs/05a_record.ipynb #266aa509
 @dataclass
@@ -159,43 +167,54 @@ def plain_texts(
         except Exception as e: bad[key] = f"a {type(data[key]).__name__} has no text: {e}"
     return good, bad
 
-# %% ../nbs/05a_record.ipynb #73bec954
-def _array(x): # float64 from a list, an array or a tensor
-    return np.asarray(x.detach().cpu().double() if hasattr(x, "detach") else x, dtype=np.float64)
+# %% ../nbs/05a_record.ipynb #6b450e23
+def _array(x): # an array from a list, an array or a tensor
+    return np.asarray(x.detach().cpu().numpy() if hasattr(x, "detach") else x)
+
+def _whole(values): # int64 if they are whole numbers, else float64
+    if values.dtype.kind in "iub": return values.astype(np.int64)
+    values = values.astype(np.float64)
+    return values.astype(np.int64) if (values == np.round(values)).all() and abs(values).max() < 2**63 else values
 
 def plain_histogram(
     h, # a `Histogram` of ours or of neptune-scale, or anything with its fields
 ) -> Histogram:
     "The histogram with arrays inside: float64 edges, int64 counts if they are whole (else float64) or float64 densities. Raises `CcdiffError`."
-    try: edges, counts, densities = _array(h.bin_edges), getattr(h, "counts", None), getattr(h, "densities", None)
-    except (AttributeError, TypeError, ValueError): raise CcdiffError(f"{type(h).__name__} is not a histogram of numbers") from None
-    if (counts is None) == (densities is None): raise CcdiffError("a histogram needs counts or densities, and not both")
-    values = _array(densities if counts is None else counts)
-    if edges.ndim != 1 or len(edges) < 2 or not np.isfinite(edges).all() or (np.diff(edges) < 0).any():
+    try:
+        counts, densities, edges = getattr(h, "counts", None), getattr(h, "densities", None), _array(h.bin_edges).astype(np.float64)
+        if (counts is None) == (densities is None): raise CcdiffError("a histogram needs counts or densities, and not both")
+        values = _array(densities).astype(np.float64) if counts is None else _whole(_array(counts))
+    except (AttributeError, TypeError): raise CcdiffError(f"a {type(h).__name__} is not a histogram of numbers") from None
+    if edges.ndim != 1 or len(edges) < 2 or not ((edges[1:] >= edges[:-1]).all() and math.isfinite(edges[0]) and math.isfinite(edges[-1])):
         raise CcdiffError("the bin edges must be at least two finite numbers that ascend")
     if values.shape != (len(edges) - 1,): raise CcdiffError(f"{len(edges)} bin edges need {len(edges) - 1} values, not {values.size}")
-    if counts is None: return Histogram(edges, densities=values)
-    whole = np.isfinite(values).all() and (values == np.round(values)).all() and abs(values).max() < 2**63
-    return Histogram(edges, counts=values.astype(np.int64) if whole else values)
+    return Histogram(edges, densities=values) if counts is None else Histogram(edges, counts=values)
 
-# %% ../nbs/05a_record.ipynb #0afcd486
+# %% ../nbs/05a_record.ipynb #bb86d38e
+@lru_cache(64)
+def _count_up(n): return np.arange(n + 1, dtype=np.float64)
+
+def _even(low, high, n): # n + 1 evenly spaced edges, as `numpy.linspace` makes them
+    edges = _count_up(n) * ((high - low) / n) + low
+    edges[-1] = high
+    return edges
+
 def _pack_histogram(h): # bytes: kind of edges and of values, number of bins, edges, values
-    n, e = len(h.bin_edges) - 1, h.bin_edges
-    even = np.array_equal(np.linspace(e[0], e[-1], n + 1), e)
-    values = h.densities if h.counts is None else h.counts
-    small = values.dtype == np.int64 and values.min() >= 0 and values.max() < 2**32
-    kind = "d" if h.counts is None else "u" if small else "q" if values.dtype == np.int64 else "f"
-    head = bytes([ord("l" if even else "e"), ord(kind)]) + n.to_bytes(4, "little")
-    dtype = {"d": "<f8", "u": "<u4", "q": "<i8", "f": "<f8"}[kind]
-    return head + (e[[0, -1]] if even else e).astype("<f8").tobytes() + values.astype(dtype).tobytes()
+    e, values = h.bin_edges, h.densities if h.counts is None else h.counts
+    n = len(values)
+    even = (_even(e[0], e[-1], n) == e).all()
+    kind = "d" if h.counts is None else "f" if values.dtype != np.int64 else "q" if (values >> 32).any() else "u"
+    head = (b"l" if even else b"e") + kind.encode() + n.to_bytes(4, "little")
+    return head + (e[[0, -1]] if even else e).astype("<f8", copy=False).tobytes() + values.astype(_VALUES[kind], copy=False).tobytes()
+
+_VALUES = {"d": "<f8", "u": "<u4", "q": "<i8", "f": "<f8"} # densities, small counts, large counts, counts that are not whole
 
 def _unpack_histogram(data): # the `Histogram` again
-    even, kind, n = data[0] == ord("l"), chr(data[1]), int.from_bytes(data[2:6], "little")
+    even, kind, n = data[:1] == b"l", chr(data[1]), int.from_bytes(data[2:6], "little")
     m = 2 if even else n + 1
     e = np.frombuffer(data, "<f8", m, 6)
-    edges = np.linspace(e[0], e[1], n + 1) if even else e.astype(np.float64)
-    values = np.frombuffer(data, {"d": "<f8", "u": "<u4", "q": "<i8", "f": "<f8"}[kind], n, 6 + 8 * m)
-    values = values.astype(np.int64 if kind in "uq" else np.float64)
+    edges = _even(e[0], e[1], n) if even else e.astype(np.float64)
+    values = np.frombuffer(data, _VALUES[kind], n, 6 + 8 * m).astype(np.int64 if kind in "uq" else np.float64)
     return Histogram(edges, densities=values) if kind == "d" else Histogram(edges, counts=values)
 
 # %% ../nbs/05a_record.ipynb #6cee0743
@@ -212,51 +231,56 @@ class FileItem:
 
     def __repr__(self): return f"FileItem({self.path.name[:8]}…{self.path.suffix}, {self.size} bytes, {self.mime_type})"
 
-# %% ../nbs/05a_record.ipynb #af180d04
+# %% ../nbs/05a_record.ipynb #d072549c
 _magic = ((b"\x89PNG", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"), (b"%PDF", "application/pdf"), (b"PK\3\4", "application/zip"))
 
-def _sniff(data): # the mime type of bytes that came without a name
+def _sniff(data): # the mime type of a file without a telling name, by its first 4096 bytes
     for start, mime in _magic:
         if data.startswith(start): return mime
-    try: data[:4096].decode(); return "text/plain"
-    except UnicodeDecodeError as e: return "text/plain" if e.start > 4090 else "application/octet-stream"
+    try: data.decode(); return "text/plain"
+    except UnicodeDecodeError as e: return "text/plain" if e.start > 4090 else "application/octet-stream" # cut within a letter
 
-def _file_bytes(source): # (bytes, the name it had or "")
-    if isinstance(source, (bytes, bytearray, memoryview)): return bytes(source), ""
-    if isinstance(source, (str, os.PathLike)): return Path(source).read_bytes(), Path(source).name
-    import io
+def _open_source(source): # (a stream of its bytes, the name it had or "")
+    if isinstance(source, (bytes, bytearray, memoryview)): return io.BytesIO(source), ""
+    if isinstance(source, (str, os.PathLike)): return open(source, "rb"), Path(source).name
     out = io.BytesIO()
     if hasattr(source, "savefig"): source.savefig(out, format="png", bbox_inches="tight")  # a matplotlib figure
     elif hasattr(source, "save") and hasattr(source, "mode"): source.save(out, format="PNG") # a PIL image
     else: raise CcdiffError(f"cannot log a {type(source).__name__} as a file; use a path, bytes, a PIL image or a matplotlib figure")
-    return out.getvalue(), "x.png"
+    out.seek(0)
+    return out, "x.png"
 
-# %% ../nbs/05a_record.ipynb #3267eea4
+# %% ../nbs/05a_record.ipynb #fc7488be
 def store_file(
     file,   # a path, bytes, a PIL image, a matplotlib figure, or a `File` (ours or neptune-scale's) around one
     folder, # the run's folder of files; made if missing
 ) -> FileItem:
     "Copy a file into `folder` under the SHA-256 of its bytes, whole or not at all. Raises `OSError` or `CcdiffError` if it cannot be read."
     wrapped = hasattr(file, "source") and hasattr(file, "mime_type")
-    data, name = _file_bytes(file.source if wrapped else file)
-    mime = (file.mime_type if wrapped else None) or mimetypes.guess_type(name)[0] or _sniff(data)
-    ending = Path(name).suffix if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", Path(name).suffix) else mimetypes.guess_extension(mime) or ".bin"
-    path = Path(folder) / (hashlib.sha256(data).hexdigest() + ending)
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-        try: part.write_bytes(data); os.replace(part, path)
+    stream, name = _open_source(file.source if wrapped else file)
+    with stream:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        part = Path(folder) / f".part-{os.getpid()}-{threading.get_ident()}"
+        digest, size, start = hashlib.sha256(), 0, b""
+        try:
+            with open(part, "wb") as out:
+                while chunk := stream.read(2**20):
+                    digest.update(chunk); out.write(chunk); size += len(chunk); start = start or chunk[:4096]
+            mime = (file.mime_type if wrapped else None) or mimetypes.guess_type(name)[0] or _sniff(start)
+            ending = Path(name).suffix if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", Path(name).suffix) else mimetypes.guess_extension(mime) or ".bin"
+            path = Path(folder) / (digest.hexdigest() + ending)
+            if not path.exists(): os.replace(part, path)
         finally: part.unlink(missing_ok=True)
-    return FileItem(path, mime, (file.size if wrapped else None) or len(data), file.destination if wrapped else None)
+    return FileItem(path, mime, (file.size if wrapped else None) or size, file.destination if wrapped else None)
 
-# %% ../nbs/05a_record.ipynb #f80db022
+# %% ../nbs/05a_record.ipynb #21dfa618
 _log = logging.getLogger("ccdiff")
 RECORD = "run.sqlite3" # the file's name in the run's folder
 _VERSION = 1
 
 _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
-CREATE TABLE session(id INTEGER PRIMARY KEY, kind TEXT, resume_step INTEGER, started INTEGER, closed INTEGER, status TEXT, pid INTEGER);
+CREATE TABLE session(id INTEGER PRIMARY KEY, kind TEXT, resume_step INTEGER, started INTEGER, closed INTEGER, status TEXT, pid INTEGER, host TEXT);
 CREATE TABLE attr(id INTEGER PRIMARY KEY, path TEXT, kind TEXT, UNIQUE(path, kind));
 CREATE TABLE config(attr INTEGER, session INTEGER, type TEXT, value, PRIMARY KEY(attr, session)) WITHOUT ROWID;
 CREATE TABLE tag(name TEXT, grouped INTEGER, PRIMARY KEY(name, grouped)) WITHOUT ROWID;
@@ -296,11 +320,11 @@ def _read_only(path): # a connection that cannot change anything; works while ot
     if version != _VERSION: raise CcdiffError(f"{path} was written by another ccdiff (record version {version}, this one reads {_VERSION}).")
     return db
 
-# %% ../nbs/05a_record.ipynb #f40864c6
+# %% ../nbs/05a_record.ipynb #fd73a13e
 class _Writer: # one session's connection; thread-safe, and reopened in a forked child
     def __init__(self, path):
         self.path, self._lock, self._left = path, threading.RLock(), []
-        self._pid, self._waiting, self._retry_at, self._tries, self._ids = os.getpid(), [], 0., 0, {}
+        self._pid, self._waiting, self._retry_at, self._tries, self._ids, self._dropped = os.getpid(), [], 0., 0, {}, 0
         self._db = _connect(path)
 
     def _write(self, work): # run `work(db)`, and what waits from before, in one transaction
@@ -308,7 +332,8 @@ class _Writer: # one session's connection; thread-safe, and reopened in a forked
             self._left.append(self._db); self._ids, self._waiting = {}, []
             self._pid, self._lock, self._db = os.getpid(), threading.RLock(), _connect(self.path)
         with self._lock:
-            self._waiting = [*self._waiting[-9999:], work] if self._waiting else [work]
+            if len(self._waiting) >= 2000: self._waiting.pop(0); self._dropped += 1
+            self._waiting.append(work)
             if self._tries and time.monotonic() < self._retry_at: return
             try:
                 self._db.execute("BEGIN IMMEDIATE")
@@ -392,7 +417,9 @@ class _Calls(_Rows): # what is logged at steps, and tags
     def remove_tags(self, tags, group_tags=False):
         self._write(lambda db: db.executemany("DELETE FROM tag WHERE name=? AND grouped=?", [(t, int(group_tags)) for t in tags]))
 
-# %% ../nbs/05a_record.ipynb #782d756a
+# %% ../nbs/05a_record.ipynb #be00d8c3
+def _host(): return hashlib.sha256(platform.node().encode()).hexdigest()[:12] # enough to tell machines apart
+
 class LocalStore(_Calls):
     "One session that writes to a run's record: the calls of a sink, arguments in plain form. They raise `sqlite3.Error` or `OSError` if they fail."
     def __init__(
@@ -403,11 +430,15 @@ class LocalStore(_Calls):
         started: datetime | None = None, # when the session began; `None` for now
     ):
         super().__init__(Path(path))
-        self.files = self.path.parent / "files"
-        row = (kind, None if resume_step is None else _micro(plain_step(resume_step)), _millis(started), os.getpid())
-        sql = "INSERT INTO session(kind, resume_step, started, pid) VALUES(?, ?, ?, ?)"
+        self.meta = _meta(self._db) # what the run is: its project, its parent, …
+        row = (kind, None if resume_step is None else _micro(plain_step(resume_step)), _millis(started), os.getpid(), _host())
+        sql = "INSERT INTO session(kind, resume_step, started, pid, host) VALUES(?, ?, ?, ?, ?)"
         try: self._write(lambda db: setattr(self, "session", db.execute(sql, row).lastrowid))
         except BaseException: self._db.close(); raise
+
+    def health(self) -> dict:
+        "How many calls wait to be written because of a lock or a full disk (2000 at most), and how many older ones had to be dropped."
+        return {"waiting": len(self._waiting), "dropped": self._dropped}
 
     def close(
         self,
@@ -419,7 +450,7 @@ class LocalStore(_Calls):
         try: self._write(lambda db: db.execute("UPDATE session SET closed=?, status=? WHERE id=?", (_millis(), status, self.session)))
         finally: self._db.close()
 
-# %% ../nbs/05a_record.ipynb #1f650f40
+# %% ../nbs/05a_record.ipynb #7ff7a77f
 def _fork_meta(run_id, fork_run_id, fork_step, root): # what a fork remembers
     if (fork_run_id is None) != (fork_step is None): raise CcdiffError("fork_run_id and fork_step belong together: which run, and after which step?")
     if fork_run_id is None: return {}
@@ -431,17 +462,15 @@ def _fork_meta(run_id, fork_run_id, fork_step, root): # what a fork remembers
     except CcdiffError as e: _log.warning("The fork's history begins empty: %s", e)
     return meta
 
-def _resume_meta(run_id, path, fork): # the meta of the record to resume, after a look at whether it is the right one
+def _check_resumed(run_id, path, fork): # a fork may be resumed with its parent named again, as Neptune asks for, but not with another one
     with closing(_read_only(path)) as db: meta = _meta(db)
-    for key in ("fork_run_id", "fork_step"):
-        if fork and fork[key] != meta.get(key):
-            raise CcdiffError(f"run {run_id!r} cannot be resumed as a fork of {fork['fork_run_id']!r}: it began "
-                              f"{'as a fork of ' + repr(meta['fork_run_id']) if 'fork_run_id' in meta else 'as a new run'}. Leave fork_run_id out.")
-    return meta
+    if any(fork and fork[key] != meta.get(key) for key in ("fork_run_id", "fork_step")):
+        began = f"a fork of {meta['fork_run_id']!r} at {_step_of(meta['fork_step']):g}" if "fork_run_id" in meta else "a new run"
+        raise CcdiffError(f"run {run_id!r} began as {began}, so it cannot be resumed as a fork of {fork['fork_run_id']!r}; leave fork_run_id out.")
 
 def _meta(db): return {k: json.loads(v) for k, v in db.execute("SELECT key, value FROM meta")}
 
-# %% ../nbs/05a_record.ipynb #607b3486
+# %% ../nbs/05a_record.ipynb #d4226cfe
 def open_run(
     run_id: str,               # the run's id
     resume: bool = False,      # go on with a run that exists; else it must not
@@ -458,7 +487,7 @@ def open_run(
     path = run_dir(run_id, root) / RECORD
     fork = _fork_meta(run_id, fork_run_id, fork_step, root)
     if resume and path.exists():
-        _resume_meta(run_id, path, fork)
+        _check_resumed(run_id, path, fork)
         return LocalStore(path, "resume", resume_step)
     if resume and not path.parent.exists(): raise CcdiffError(f"there is no run {run_id!r} to resume; `ccdiff-runs list` shows the runs there are.")
     if resume: _log.warning("Run %r has no record yet; it begins here.", run_id)
@@ -519,7 +548,7 @@ def _matcher(names): # which attributes: None for all, a regular expression, or 
     if isinstance(names, str): return lambda path, search=re.compile(names).search: search(path) is not None
     return set(names).__contains__
 
-# %% ../nbs/05a_record.ipynb #995e5ca0
+# %% ../nbs/05a_record.ipynb #ee14cf00
 def _span(step_range): # (low, high) in millionths; both ends count
     low, high = step_range
     return (0 if low is None else _micro(float(low))), (_TOP if high is None else min(_micro(float(high)), _TOP))
@@ -527,26 +556,29 @@ def _span(step_range): # (low, high) in millionths; both ends count
 def _names(db, kinds, match): # {attr id: (path, kind)}
     return {i: (p, k) for i, p, k in db.execute("SELECT id, path, kind FROM attr") if k in kinds and match(p)}
 
-def _rows(db, table, names, ceilings, span, columns): # rows (step, attr, session, ts, …) below their session's ceiling
-    if not names: return []
-    some = "" if len(names) > 500 else f" AND attr IN ({','.join(map(str, names))})"
-    sql = f"SELECT step, attr, session, ts, {columns} FROM {table} WHERE step BETWEEN ? AND ?{some}"
-    rows = db.execute(sql, span).fetchall()
-    return [r for r in rows if r[0] <= ceilings.get(r[2], -1) and r[1] in names]
+def _rows(db, table, names, span, columns): # rows (step, attr, session, ts, …) between two steps
+    some = "" if len(names) > 500 else f" AND attr IN ({','.join(map(str, names))})" # beyond that the caller's own look at `names` will do
+    return db.execute(f"SELECT step, attr, session, ts, {columns} FROM {table} WHERE step BETWEEN ? AND ?{some}", span)
 
-_point = np.dtype([("path", "i4"), ("step", "i8"), ("age", "i8"), ("ts", "i8"), ("value", "f8"), ("completion", "f8")])
+def _lookup(table, keys): # table[key] for each key of an array; -1 for one that is not there
+    found = np.full(max(keys.max(initial=0), *table, 0) + 1, -1, dtype=np.int64)
+    found[list(table)] = list(table.values())
+    return found[keys]
 
-def _points(table, segments, match, codes, span=(0, _TOP)): # the points of one history, codes {path: number} grows
+_point = np.dtype([("step", "i8"), ("path", "i8"), ("age", "i8"), ("ts", "i8"), ("value", "f8"), ("completion", "f8")])
+
+def _points(table, segments, match, codes, span=(0, _TOP)): # the points of one history, sorted; codes {path: number} grows
     parts = []
     for age, (_, path, ceilings, _) in enumerate(segments):
         with closing(_read_only(path)) as db:
             names = _names(db, ("metric",), match)
-            rows = _rows(db, table, names, ceilings, span, "value, " + ("completion" if table == "preview" else "NULL"))
-        code = {i: codes.setdefault(p, len(codes)) for i, (p, _) in names.items()}
-        nan = float("nan")
-        parts.append(np.array([(code[a], step, age << 32 | session, ts, nan if v is None else v, nan if c is None else c)
-                               for step, a, session, ts, v, c in rows], dtype=_point))
-    points = np.sort(np.concatenate(parts), order=("path", "step", "age"))
+            part = np.fromiter(_rows(db, table, names, span, "value, " + ("completion" if table == "preview" else "NULL")), _point)
+        part["path"] = _lookup({i: codes.setdefault(p, len(codes)) for i, (p, _) in names.items()}, part["path"])
+        part = part[(part["path"] >= 0) & (part["step"] <= _lookup(ceilings, part["age"]))]
+        part["age"] += age << 32
+        parts.append(part)
+    points = np.concatenate(parts)
+    points = points[np.lexsort((points["age"], points["step"], points["path"]))]
     last = np.append((points["path"][1:] != points["path"][:-1]) | (points["step"][1:] != points["step"][:-1]), True)[:len(points)]
     return points[last]
 
@@ -619,7 +651,7 @@ def fetch_metrics(
     frame = pd.concat(frames) if frames else empty
     return frame[sorted(frame.columns.get_level_values(0).unique())] if extra and frames else frame[sorted(frame.columns)]
 
-# %% ../nbs/05a_record.ipynb #799e533e
+# %% ../nbs/05a_record.ipynb #46008897
 def _unpack_series(kind, payload, path, run_id, name, step):
     if kind == "string": return payload
     return _unpack_histogram(payload) if kind == "histogram" else _unpack_file(payload, path.parent, run_id, name, _step_of(step))
@@ -629,8 +661,8 @@ def _objects(segments, match, span, tail): # {path: {step: (ts, object)}}, steps
     for run_id, path, ceilings, _ in segments:
         with closing(_read_only(path)) as db:
             names = _names(db, ("string", "histogram", "file"), match)
-            rows = _rows(db, "series", names, ceilings, span, "payload")
-        for step, attr, session, ts, payload in sorted(rows, key=lambda r: (r[0], r[1], r[2])):
+            rows = [r for r in _rows(db, "series", names, span, "payload") if r[1] in names and r[0] <= ceilings.get(r[2], -1)]
+        for step, attr, session, ts, payload in sorted(rows, key=lambda r: r[:3]):
             found.setdefault(names[attr][0], {})[step] = (ts, names[attr][1], payload, path, run_id)
     cut = lambda steps: sorted(steps) if tail is None else sorted(steps)[-tail:]
     return {name: {s: (points[s][0], _unpack_series(*points[s][1:], name, s)) for s in cut(points)} for name, points in sorted(found.items())}
@@ -673,7 +705,7 @@ def last_steps(
     for path, step in rows: found[path] = max(found.get(path, 0.), _step_of(step))
     return found
 
-# %% ../nbs/05a_record.ipynb #facc5af4
+# %% ../nbs/05a_record.ipynb #c967f006
 def _configs(segments, match): # {path: value} of one run, inherited ones included
     found = {}
     for i, (run_id, path, ceilings, meta) in enumerate(segments):
@@ -684,21 +716,212 @@ def _configs(segments, match): # {path: value} of one run, inherited ones includ
                 if attr in names and session in ceilings: found[names[attr][0]] = _unpack_config(kind, value, path.parent, run_id, names[attr][0])
     return found
 
-def _alive(pid): # whether a process of this number runs here
+def _state(status, pid, host): # of a run's last session; "open" when its process is on another machine
+    if status or host != _host() or os.name != "posix": return status or "open"
     try: os.kill(pid, 0)
-    except OSError as e: return isinstance(e, PermissionError)
-    return True
+    except OSError as e: return "running" if isinstance(e, PermissionError) else "killed"
+    return "running"
 
 def _system(run_id, path, meta): # the sys/… attributes of one run, named as Neptune names them
     when = lambda ms: datetime.fromtimestamp(ms / 1000, timezone.utc)
     with closing(_read_only(path)) as db:
         tags = {g: [t for t, in db.execute("SELECT name FROM tag WHERE grouped=? ORDER BY name", (g,))] for g in (0, 1)}
-        sessions = db.execute("SELECT closed, status, pid FROM session ORDER BY id").fetchall()
-        last = max(db.execute(f"SELECT MAX(ts) FROM {t}").fetchone()[0] or 0 for t in ("metric", "series", "preview"))
-    closed, status, pid = sessions[-1]
-    state = status or ("running" if _alive(pid) else "killed")
+        count, = db.execute("SELECT COUNT(*) FROM session").fetchone()
+        started, closed, *end = db.execute("SELECT started, closed, status, pid, host FROM session ORDER BY id DESC").fetchone()
+        last = [db.execute(f"SELECT ts FROM {t} ORDER BY step DESC LIMIT 1").fetchone() for t in ("metric", "series", "preview")]
     found = {"sys/custom_run_id": run_id, "sys/name": meta.get("name"), "sys/project": meta.get("project"), "sys/creation_time": when(meta["created"]),
-             "sys/modification_time": when(max(last, closed or 0, meta["created"])), "sys/state": state, "sys/sessions": len(sessions),
+             "sys/modification_time": when(max(started, closed or 0, *(t for t, in filter(None, last)))), "sys/state": _state(*end), "sys/sessions": count,
              "sys/tags": tags[0], "sys/group_tags": tags[1]}
     if "fork_run_id" in meta: found |= {"sys/forking/parent": meta["fork_run_id"], "sys/forking/step": _step_of(meta["fork_step"])}
     return found
+
+# %% ../nbs/05a_record.ipynb #6e9bdcaa
+_KINDS = ("metric", "string", "histogram", "file")
+
+def _last_values(segments, match, wanted=_KINDS): # {path: the last value of the history}: metrics, texts, histograms and files
+    found = {}
+    for age, (run_id, path, ceilings, _) in enumerate(segments):
+        with closing(_read_only(path)) as db:
+            for table, kinds, column in (("metric", ("metric",), "value"), ("series", ("string", "histogram", "file"), "payload")):
+                names = _names(db, [k for k in kinds if k in wanted], match)
+                for session, ceiling in ceilings.items() if names else ():
+                    sql = f"SELECT attr, MAX(step), {column} FROM {table} WHERE session=? AND step<=? GROUP BY attr" # the row of the largest step
+                    for attr, step, value in db.execute(sql, (session, ceiling)):
+                        if attr not in names: continue
+                        name, kind = names[attr]
+                        if found.get(name, (-1,))[:2] <= (step, age << 32 | session): found[name] = (step, age << 32 | session, kind, value, path, run_id)
+    return {name: (float("nan") if value is None else value) if kind == "metric" else _unpack_series(kind, value, path, run_id, name, step)
+            for name, (step, _, kind, value, path, run_id) in found.items()}
+
+def _attributes(run_id, match, root, kind=None): # what one run has, or what it has of one kind: {path: value}, the last one of a series
+    segments, found = _segments(run_id, root), {}
+    if kind in (None, "sys"): found |= {k: v for k, v in _system(run_id, segments[-1][1], segments[-1][3]).items() if match(k)}
+    if kind in (None, "config"): found |= _configs(segments, match)
+    return found | _last_values(segments, match, _KINDS if kind is None else (kind,))
+
+# %% ../nbs/05a_record.ipynb #18a62454
+def list_attributes(
+    runs=None,       # a list of run ids, a run's id, or a regular expression; `None` for all
+    attributes=None, # a regular expression, or a list of exact names; `None` for all
+    kind: str | None = None,    # only "metric", "string", "histogram", "file", "config" or "sys" ones
+    project: str | None = None, # only runs of this project
+    root=None,       # the runs directory; `None` for the default
+) -> list:
+    "The names that the runs have logged under, inherited ones included, sorted. After `neptune_query.runs.list_attributes`."
+    if kind is not None: check_choice("kind", kind, [*_KINDS, "config", "sys"])
+    match = _matcher(attributes)
+    return sorted({name for run_id in list_runs(runs, project, root) for name in _attributes(run_id, match, root, kind)})
+
+# %% ../nbs/05a_record.ipynb #4ad88f38
+def fetch_runs_table(
+    runs=None,       # a list of run ids, a run's id, or a regular expression; `None` for all
+    attributes=None, # a regular expression, or a list of exact names; `None` for all
+    sort_by: str = "sys/creation_time", # the attribute to sort by; runs without it come last
+    sort_direction: str = "desc",       # "desc" or "asc"
+    limit: int | None = None,           # at most so many runs
+    project: str | None = None,         # only runs of this project
+    root=None,       # the runs directory; `None` for the default
+):
+    "A `DataFrame` with a row for each run: configs, tags, and the last value of each series. After `neptune_query.runs.fetch_runs_table`."
+    import pandas as pd
+    check_choice("sort_direction", sort_direction, ["desc", "asc"])
+    match = _matcher(attributes)
+    rows = {run_id: _attributes(run_id, lambda name: name == sort_by or match(name), root) for run_id in list_runs(runs, project, root)}
+    have = sorted((r for r in rows if rows[r].get(sort_by) is not None), key=lambda r: rows[r][sort_by], reverse=sort_direction == "desc")
+    order = (have + [r for r in rows if rows[r].get(sort_by) is None])[:limit]
+    rows = [{name: value for name, value in rows[r].items() if match(name)} for r in order]
+    columns = pd.Index(sorted({name for row in rows for name in row}), name="attribute")
+    return pd.DataFrame([[row.get(c) for c in columns] for row in rows], index=pd.Index(order, name="run"), columns=columns)
+
+# %% ../nbs/05a_record.ipynb #79df3ac3
+def _file_items(files): # the FileItems in an item, a list, a Series or a DataFrame
+    if isinstance(files, FileItem): return [files]
+    if hasattr(files, "to_numpy"): files = files.to_numpy().ravel()
+    return [f for f in files if isinstance(f, FileItem)]
+
+def download_files(
+    files,            # a `FileItem`, several, or a Series or DataFrame from `fetch_series` or `fetch_runs_table`
+    destination=None, # the folder to copy to; `None` for the working directory
+):
+    "Copy logged files to `<destination>/<run>/<attribute>/step_<step><ending>`; a `DataFrame` of the paths. After `neptune_query.runs.download_files`."
+    import shutil
+    import pandas as pd
+    rows = {}
+    for item in _file_items(files):
+        parts = [re.sub(r"[^\w.-]|^\.+$", "_", part) for part in (item.run_id or "", *(item.attribute_path or item.path.stem).split("/")) if part]
+        target = Path(destination or ".").joinpath(*parts)
+        target = target.with_name(target.name + item.path.suffix) if item.step is None else target / f"step_{item.step:g}{item.path.suffix}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(item.path, target)
+        rows.setdefault((item.run_id, item.step), {})[item.attribute_path] = str(target)
+    index = pd.MultiIndex.from_tuples(list(rows) or [("", 0.)], names=["run", "step"])[:len(rows)]
+    return pd.DataFrame(list(rows.values()), index=index)
+
+# %% ../nbs/05a_record.ipynb #b0b175a9
+def verify_record(
+    run_id: str, # the run's id
+    root=None,   # the runs directory; `None` for the default
+) -> list:
+    "What is wrong with a run's record, as sentences: SQLite's own check, and files that are missing or not what their name says. Empty if all is well."
+    path = run_dir(run_id, root) / RECORD
+    try:
+        with closing(_read_only(path)) as db:
+            problems = [r for r, in db.execute("PRAGMA integrity_check") if r != "ok"]
+            logged = db.execute("SELECT payload FROM series JOIN attr ON attr.id=attr WHERE kind='file'").fetchall()
+            logged += db.execute("SELECT value FROM config WHERE type='file'").fetchall()
+    except (CcdiffError, sqlite3.Error) as e: return [str(e)]
+    for name in sorted({json.loads(p)[0] for p, in logged}):
+        file = path.parent / "files" / Path(name).name
+        if not file.is_file(): problems.append(f"files/{file.name} is missing")
+        elif hashlib.sha256(file.read_bytes()).hexdigest() != file.stem: problems.append(f"files/{file.name} is not what was logged")
+    return problems
+
+# %% ../nbs/05a_record.ipynb #fcbfeeab
+def _local_id(run_id): # a Neptune run id may be anything; ours are plain names
+    try: return check_run_id(run_id)
+    except CcdiffError:
+        return re.sub(r"[^A-Za-z0-9_-]+", "-", run_id).strip("-_")[:100] + "-" + hashlib.sha256(run_id.encode()).hexdigest()[:8]
+
+def _neptune_queues(path): # {run id: [(when it began, database)]} of the queues in a file or folder
+    path, found = Path(path), {}
+    for file in sorted(path.rglob("run_operations.sqlite3")) if path.is_dir() else [path]:
+        if not file.is_file(): raise CcdiffError(f"{path} is not there; give the folder `.neptune` or one of the files run_operations.sqlite3 in it.")
+        with closing(sqlite3.connect(file.absolute().as_uri() + "?mode=ro", uri=True)) as db:
+            try: version, project, run_id = db.execute("SELECT version, project, run_id FROM metadata").fetchone()
+            except (sqlite3.Error, TypeError): raise CcdiffError(f"{file} is not an offline store of neptune-scale.") from None
+            if version != "v5": raise CcdiffError(f"{file} has version {version!r}; only 'v5' (neptune-scale 0.30) can be read.")
+            began = db.execute("SELECT MIN(timestamp) FROM run_operations").fetchone()[0] or 0
+        found.setdefault((project, run_id), []).append((began, file))
+    if not found: raise CcdiffError(f"no run_operations.sqlite3 in {path}.")
+    return {key: sorted(queues) for key, queues in sorted(found.items(), key=lambda f: min(f[1]))}
+
+def _messages(file): # the decoded operations of a queue, in order
+    from neptune_api.proto.neptune_pb.ingest.v1 import common_pb2 as proto
+    with closing(sqlite3.connect(file.absolute().as_uri() + "?mode=ro", uri=True)) as db:
+        for kind, blob in db.execute("SELECT operation_type, operation FROM run_operations ORDER BY sequence_id"):
+            yield (proto.Run if kind == 1 else proto.UpdateRunSnapshot).FromString(blob)
+
+# %% ../nbs/05a_record.ipynb #653732fd
+def _plain_value(value, files): # (kind, our plain value) of a protobuf Value; files is {destination: FileItem}
+    kind = value.WhichOneof("value")
+    if kind == "timestamp": return "config", value.timestamp.ToDatetime(timezone.utc)
+    if kind == "string_set": return "config", list(value.string_set.values)
+    if kind == "file_ref": return "file", files.get(value.file_ref.path)
+    if kind == "histogram":
+        h = value.histogram
+        return kind, plain_histogram(Histogram(list(h.bin_edges), *([list(h.counts.values)] if h.HasField("counts") else [None, list(h.densities.values)])))
+    return "metric" if kind == "float64" else "string" if kind == "string" else "config", getattr(value, kind)
+
+def _import_snapshot(store, m, files): # one message into the record
+    step, when = m.step.whole + m.step.micro / 1e6, m.timestamp.ToDatetime(timezone.utc)
+    values = {}
+    for path, value in m.append.items():
+        kind, plain = _plain_value(value, files)
+        if plain is not None: values.setdefault(kind, {})[path] = plain
+    completion = m.preview.completion_ratio or None
+    store.log_metrics(values.get("metric", {}), step, when, m.preview.is_preview, completion)
+    store.log_string_series(values.get("string", {}), step, when)
+    store.log_histograms(values.get("histogram", {}), step, when)
+    store.log_files(values.get("file", {}), step, when)
+    store.log_configs({p: v for p, (_, v) in ((p, _plain_value(v, files)) for p, v in m.assign.items()) if v is not None})
+    for path, change in m.modify_sets.items():
+        for call, number in ((store.add_tags, 1), (store.remove_tags, 2)):
+            if tags := [t for t, op in change.string.values.items() if op == number]: call(tags, path == "sys/group_tags")
+
+# %% ../nbs/05a_record.ipynb #edd8ef9d
+def _import_queue(path, meta, file): # one queue as one session; makes the record if it is the first
+    with closing(sqlite3.connect(file.absolute().as_uri() + "?mode=ro", uri=True)) as db:
+        requests = db.execute("SELECT destination, source_path FROM file_upload_requests").fetchall()
+    files = {place: store_file(source, path.parent / "files") for place, source in requests if Path(source).is_file()}
+    if len(files) < len(requests): _log.warning("Run %r: %d of its files are gone.", meta["run_id"], len(requests) - len(files))
+    store = None
+    for m in _messages(file):
+        if hasattr(m, "family") and store is None:
+            fork = {}
+            if m.HasField("fork_point"):
+                step = m.fork_point.step.whole * 1_000_000 + m.fork_point.step.micro
+                fork = {"fork_run_id": _local_id(m.fork_point.parent_run_id), "fork_step": step}
+            created = m.creation_time.ToDatetime(timezone.utc)
+            if not path.exists(): _create(path, meta | {"name": m.experiment_id or None, "created": _millis(created), "inherit_configs": m.inherit_configs} | fork)
+            store = LocalStore(path, "import", started=created)
+        elif store is not None: _import_snapshot(store, m, files)
+    if store is not None: store.close()
+
+# %% ../nbs/05a_record.ipynb #0ce860be
+def import_neptune_store(
+    path,      # a folder with offline queues anywhere below it, or one `run_operations.sqlite3`
+    root=None, # the runs directory to import into; `None` for the default
+) -> list:
+    "Make a record of each run in neptune-scale's offline queues (format v5); the ids. Raises `CcdiffError` if one is there already. Changes no queue."
+    import shutil
+    queues, ids = _neptune_queues(path), []
+    for project, run_id in queues:
+        if run_dir(_local_id(run_id), root).exists(): raise CcdiffError(f"run {_local_id(run_id)!r} exists; import into another folder with root=….")
+    for (project, run_id), files in queues.items():
+        part = runs_dir(root) / f".import-{os.getpid()}-{_local_id(run_id)}"
+        try:
+            for _, file in files: _import_queue(part / RECORD, {"run_id": _local_id(run_id), "project": project, "neptune_run_id": run_id}, file)
+            os.replace(part, run_dir(_local_id(run_id), root))
+        finally: shutil.rmtree(part, ignore_errors=True)
+        ids.append(_local_id(run_id))
+    return ids

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STATS', 'HealthLimits', 'Finding', 'TorchWatcher', 'WatchLog', 'plot_heat_map', 'plot_gradient_flow', 'plot_ridge']
 
-# %% ../nbs/06_watcher.ipynb #bda8972e
+# %% ../nbs/06_watcher.ipynb #de340acb
 import fnmatch
 import functools
 import sys
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
 from .core import CcdiffError, check_choice, check_int
 
@@ -52,17 +53,17 @@ class _Widener:
         if self.scratch is None: self.scratch = torch.empty(self.size(device), dtype=torch.float64)
         return self.scratch[:n]
 
-# %% ../nbs/06_watcher.ipynb #0cab9178
+# %% ../nbs/06_watcher.ipynb #2106d848
 @functools.lru_cache(maxsize=8)
 def _plan(shapes, size):
-    "`[(index, first row, last row + 1), …]` for each matrix: tensors whose rows have the same length, at most `size` numbers together, if a row is no more."
+    "`[(index, first row, last row + 1), …]` for each matrix, from `(shape, kind)`s: tensors of one kind whose rows have the same length, at most `size` numbers together, if a row is no more."
     groups, done = {}, []
-    for i, (shape, dtype) in sorted(enumerate(shapes), key=lambda s: -s[1][0].numel()): # large ones first, cut between rows
+    for i, (shape, kind) in sorted(enumerate(shapes), key=lambda s: -s[1][0].numel()): # large ones first, cut between rows
         length = shape.numel() // shape[0] if len(shape) > 1 else shape.numel()
         rows, step = shape.numel() // length, max(1, size // length)
         if rows > step: done += [[(i, a, min(a + step, rows))] for a in range(0, rows, step)]; continue
-        group = groups.setdefault((length, dtype), [])
-        if sum(b for _, _, b in group) + rows > step: done.append(group); groups[length, dtype] = group = []
+        group = groups.setdefault((length, kind), [])
+        if sum(b for _, _, b in group) + rows > step: done.append(group); groups[length, kind] = group = []
         group.append((i, 0, rows))
     return done + list(groups.values())
 
@@ -79,14 +80,14 @@ def _statistic(name, n, c):
         if name in ("min", "max"): return c[name]
         return {"abs_mean": lambda: c["abs"] / n, "zero_fraction": lambda: c["zero"] / n, "nonfinite": lambda: c["bad"]}[name]()
 
-# %% ../nbs/06_watcher.ipynb #6aec032d
+# %% ../nbs/06_watcher.ipynb #d8a18d04
 def _sample_places(n, device):
     "`_sample_size` places in `range(n)`, evenly spread and without a period."
     return (torch.arange(_sample_size, dtype=torch.float64).mul(0.6180339887498949).frac().mul(n).long()).to(device)
 
 def _histograms(samples):
     "Histograms of a list of vectors: counts `(N, _bins)` and the lowest and highest finite value, `(N,)` each, on the device, in one go."
-    x = torch.nn.utils.rnn.pad_sequence(samples, batch_first=True, padding_value=float("nan"))
+    x = nn.utils.rnn.pad_sequence(samples, batch_first=True, padding_value=float("nan"))
     good = x.isfinite()
     low, high = torch.where(good, x, torch.inf).amin(1), torch.where(good, x, -torch.inf).amax(1)
     half = (high == low) * torch.clamp(low.abs() * 1e-3, min=0.5) # a constant stands in the middle of its histogram
@@ -97,7 +98,7 @@ def _histograms(samples):
     counts = torch.zeros(len(x) * (_bins + 1), device=x.device).scatter_add_(0, place.view(-1), torch.ones_like(x).view(-1))
     return counts.view(len(x), -1)[:, :_bins], low, high
 
-# %% ../nbs/06_watcher.ipynb #ab378562
+# %% ../nbs/06_watcher.ipynb #e701197c
 @dataclass
 class _Part:
     "Row sums of one tensor or of many."
@@ -107,6 +108,7 @@ class _Part:
     columns: tuple # what was measured
     sums: list     # for one piece after another, for each column, the sums of the piece's rows; on the device
 
+# %% ../nbs/06_watcher.ipynb #30f11b1d
 class _Table(_Widener):
     "Row sums of many tensors by key `(kind, name)`, kept on their device."
     def __init__(self, stats):
@@ -130,9 +132,9 @@ class _Table(_Widener):
         names, all_of_them = [k for k, t in tensors.items() if t.numel()], columns or tuple(dict.fromkeys(self.columns + ("square",)))
         flat, sums, tall = [tensors[k].detach() for k in names], [], {}
         rows = [t.reshape(t.shape[0] if t.ndim > 1 else 1, -1) for t in flat]
-        for group in _plan(tuple((t.shape, t.dtype) for t in flat), self.size(flat[0].device)) if flat else []:
+        for group in _plan(tuple((t.shape, (t.dtype, t.device)) for t in flat), self.size(flat[0].device)) if flat else []:
             matrices, length = [rows[i][a:b] for i, a, b in group], rows[group[0][0]].shape[1]
-            wide = torch.cat(matrices, out=self.wide(sum(map(len, matrices)) * length, flat[0].device).view(-1, length))
+            wide = torch.cat(matrices, out=self.wide(sum(map(len, matrices)) * length, matrices[0].device).view(-1, length))
             sums += [_row_sums[c](wide).to(wide.dtype) for c in all_of_them]
             for i, a, b in group: tall[i] = tall.get(i, 0) + b - a
         if sums: self.parts[kind, None] = _Part([(kind, names[i]) for i in tall], [flat[i].numel() for i in tall], list(tall.values()), all_of_them, sums)
@@ -176,7 +178,7 @@ class _Look:
     def norms(self, kind, names): return np.sqrt(self.column("square", kind, names))
     def sizes(self, kind, names): return self.n[[self.keys[kind, name] for name in names]]
 
-# %% ../nbs/06_watcher.ipynb #bf412937
+# %% ../nbs/06_watcher.ipynb #5670622a
 def _rows(part, numbers, at):
     "A part's rows `(sum(tall), len(columns))` from `numbers[at:]`, and where the next part begins."
     pieces = []
@@ -186,7 +188,7 @@ def _rows(part, numbers, at):
 
 def _unpack(parts, hist_keys, numbers):
     "A `_Look` from a table's parts and the vector that `fetch` brought over."
-    keys, tall = [k for p in parts for k in p.keys], [t for p in parts for t in p.tall]
+    keys = [k for p in parts for k in p.keys]
     look = _Look({k: i for i, k in enumerate(keys)}, np.array([n for p in parts for n in p.sizes], float), {}, [None] * len(keys), {})
     at, first = 0, 0
     for p in parts:
@@ -201,15 +203,13 @@ def _unpack(parts, hist_keys, numbers):
     look.hists = {k: (counts[i * _bins:(i + 1) * _bins], low[i], high[i]) for i, k in enumerate(hist_keys)}
     return look
 
-# %% ../nbs/06_watcher.ipynb #6b4073f8
-_dull = (torch.nn.Identity, torch.nn.modules.dropout._DropoutNd)
+# %% ../nbs/06_watcher.ipynb #e243989b
+_dull = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 def _bare(model):
     "The module inside wrappers such as `DistributedDataParallel` and `torch.compile`."
-    while True:
-        inner = getattr(model, "_orig_mod", None) or (model.module if type(model).__name__ in ("DistributedDataParallel", "DataParallel") else None)
-        if inner is None: return model
-        model = inner
+    if hasattr(model, "_orig_mod"): return _bare(model._orig_mod)
+    return _bare(model.module) if isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)) else model
 
 def _chosen_layers(model, track_layers):
     "`{name: module}` of the layers to watch. Raises `CcdiffError` for a choice that fits no layer."
@@ -217,7 +217,7 @@ def _chosen_layers(model, track_layers):
     if track_layers is None: return {k: m for k, m in named.items() if not isinstance(m, _dull) and not list(m.children())}
     chosen = {}
     for choice in [track_layers] if isinstance(track_layers, (str, type)) else list(track_layers):
-        by_type = isinstance(choice, type) and issubclass(choice, torch.nn.Module)
+        by_type = isinstance(choice, type) and issubclass(choice, nn.Module)
         if not by_type and not isinstance(choice, str):
             raise CcdiffError(f"track_layers={choice!r} must be a type of module such as torch.nn.Linear, or a pattern of names such as '*mid_block*'.")
         found = {k: m for k, m in named.items() if (isinstance(m, choice) if by_type else fnmatch.fnmatchcase(k, choice))}
@@ -225,36 +225,54 @@ def _chosen_layers(model, track_layers):
         chosen.update(found)
     return {k: m for k, m in named.items() if k in chosen}
 
-# %% ../nbs/06_watcher.ipynb #188be93f
+# %% ../nbs/06_watcher.ipynb #31cf7eee
 def _first_tensor(output):
     "The first tensor of floats in a layer's output, or `None`."
-    if isinstance(output, torch.Tensor): return output if output.is_floating_point() else None
+    if isinstance(output, torch.Tensor): return output if output.is_floating_point() and output.layout == torch.strided and not output.is_nested else None
     values = output.values() if isinstance(output, dict) else output if isinstance(output, (tuple, list)) else ()
     return next((x for v in values if (x := _first_tensor(v)) is not None), None)
 
+# %% ../nbs/06_watcher.ipynb #c004f176
+class _Eager:
+    "Compiled modules run as plain ones while at least one window is open."
+    windows, stance = 0, None
+
+    @classmethod
+    def begin(cls):
+        "Whether there is a compiler to stop: it is there if anything has imported it."
+        if "torch._dynamo" not in sys.modules: return False
+        if cls.windows == 0: cls.stance = torch.compiler.set_stance("force_eager")
+        cls.windows += 1
+        return True
+
+    @classmethod
+    def end(cls):
+        cls.windows -= 1
+        if cls.windows == 0: cls.stance.__exit__(None, None, None)
+
+# %% ../nbs/06_watcher.ipynb #1a63d8f6
 class _Window:
-    "Hooks on the layers, and what they see, from `open` to `close`; the last forward pass with gradients counts."
+    "Hooks on the layers, and what they see, from opening to `close`; the last forward pass with gradients counts."
     def __init__(self, model, layers, table, parameters):
         self.table, self.calls, self.late, self.again = table, {}, {}, None
-        self.inside, self.measuring, self.seen, self.eager = False, False, None, None
+        self.inside, self.measuring, self.seen, self.eager = False, False, None, bool(layers) and _Eager.begin()
         self.before = {k: p.detach().clone() for k, p in parameters.items() if p.requires_grad}
         self.handles = [m.register_forward_hook(self._hook(name, m)) for name, m in layers.items()]
         if layers: self.handles += [model.register_forward_pre_hook(self._ends(model, True)), model.register_forward_hook(self._ends(model, False))]
-        if layers and "torch._dynamo" in sys.modules: self.eager = torch.compiler.set_stance("force_eager") # compiled code would not call the hooks
 
     def close(self):
         "Take the hooks away and forget everything."
         for h in self.handles: h.remove()
-        if self.eager is not None: self.eager.__exit__(None, None, None)
-        self.handles, self.table, self.eager, self.before = [], None, None, {}
+        if self.eager: _Eager.end()
+        self.handles, self.table, self.eager, self.before = [], None, False, {}
 
     def _ends(self, model, begins):
         "A hook for the beginning or the end of the whole model's forward pass."
         def hook(module, *_):
-            if module is model and self.table is not None: self._begin() if begins else setattr(self, "inside", False)
+            if module is model and self.table is not None and not torch.compiler.is_compiling(): self._begin() if begins else setattr(self, "inside", False)
         return hook
 
-# %% ../nbs/06_watcher.ipynb #a35583bb
+# %% ../nbs/06_watcher.ipynb #51b4a218
 class _Hooks(_Window):
     "What the hooks do."
     def _begin(self):
@@ -268,7 +286,7 @@ class _Hooks(_Window):
     def _hook(self, name, watched):
         "A forward hook for the layer `name`. A deep copy of the model copies the hook but not the layer, hence the comparison."
         def hook(module, args, output):
-            if self.table is None or module is not watched or (x := _first_tensor(output)) is None: return
+            if self.table is None or module is not watched or torch.compiler.is_compiling() or (x := _first_tensor(output)) is None: return
             if self.inside and self.measuring: self._output(name, x)
             elif not self.inside and x.requires_grad and self.late.get(name): self._output_again(name, x)
         return hook
@@ -276,7 +294,7 @@ class _Hooks(_Window):
     def _output(self, name, x):
         n = self.calls[name] = self.calls.get(name, 0) + 1
         key = name if n == 1 else f"{name}#{n}"
-        with torch.no_grad(): self.table.add(("activation", key), x)
+        with torch.inference_mode(False), torch.no_grad(): self.table.add(("activation", key), x)
         if x.requires_grad: x.register_hook(functools.partial(self._gradient, key))
         else: self.late.setdefault(name, []).append(key)
 
@@ -301,14 +319,14 @@ class _Reruns(_Hooks):
             del waiting[-len(calls):]
         self._gradient(calls[i], grad)
 
-# %% ../nbs/06_watcher.ipynb #2d4b34b1
-@dataclass
+# %% ../nbs/06_watcher.ipynb #543836e8
+@dataclass(frozen=True)
 class HealthLimits:
     "Where a number is out of range. Norms are those of single weights (biases and other vectors are too small to judge)."
     dead_units: float = 0.5    # share of a layer's units without gradient
     vanishing: float = 1e-8    # gradient RMS of a weight, as a share of the median weight's
     exploding: float = 1e3     # gradient norm of a weight
-    update_ratio: tuple = (1e-8, 0.3) # norm of a step over norm of the weight, least and greatest
+    update_ratio: tuple = (1e-9, 0.3) # norm of a step over norm of the weight, least and greatest
 
 @dataclass
 class Finding:
@@ -319,7 +337,7 @@ class Finding:
     text: str    # what is wrong with it
     def __str__(self): return f"step {self.step:.12g}: {self.layer} {self.text}"
 
-# %% ../nbs/06_watcher.ipynb #b3e86396
+# %% ../nbs/06_watcher.ipynb #06dc47f4
 def _nonfinite(look, step):
     "The first layer in the forward pass with a number that is not finite; else the first in the backward pass; else the first parameter."
     for kind, words in (("activation", "puts out"), ("gradient", "receives a gradient with"), ("parameters", "holds")):
@@ -332,7 +350,7 @@ def _spread(look):
     "How many parameters are not finite themselves: if most are, the trouble began at an earlier step."
     names = look.names("old")
     bad = int((~np.isfinite(look.column("square", "old", names))).sum()) if names else 0
-    return f"; so are {bad} of {len(names)} parameters" + (": it began at an earlier step" if 2 * bad > len(names) else "") if bad else ""
+    return f"; {bad} of {len(names)} parameters hold such values" + (": it began at an earlier step" if 2 * bad > len(names) else "") if bad else ""
 
 def _dead(look, step, limits, unit_weights):
     "Layers whose output is all zero, and weights with many rows that receive no gradient."
@@ -346,7 +364,7 @@ def _dead(look, step, limits, unit_weights):
         if dead and dead >= limits.dead_units * len(units): found.append(Finding(step, "dead", name, f"receives no gradient in {dead} of its {len(units)} units"))
     return found
 
-# %% ../nbs/06_watcher.ipynb #30ae6415
+# %% ../nbs/06_watcher.ipynb #a3705d3a
 def _gradients(look, step, limits, weights):
     "Weights whose gradient is far smaller than the others', or very large."
     names = [k for k in weights if ("gradient", k) in look.keys]
@@ -366,10 +384,10 @@ def _update_ratios(look, names=None):
     return {k: r for k, r in zip(names, ratios.tolist()) if np.isfinite(r)}
 
 def _updates(look, step, limits, weights):
-    "Weights that a step moved too far, or not at all while it moved others."
+    "Weights that a step moved too far, or hardly; those that it left alone may be frozen."
     ratios, (low, high) = _update_ratios(look, weights), limits.update_ratio
     far = sorted(((r, name) for name, r in ratios.items() if r > high), reverse=True)
-    near = sorted((r, name) for name, r in ratios.items() if r < low < max(ratios.values()))
+    near = sorted((r, name) for name, r in ratios.items() if 0 < r < low)
     return ([Finding(step, "update_ratio", name, f"was moved by {r:.2g} times its norm in one step, which is too far") for r, name in far]
             + [Finding(step, "update_ratio", name, f"was moved by only {r:.1g} times its norm, which rounding swallows") for r, name in near])
 
@@ -383,7 +401,7 @@ def _as_text(findings):
         if len(of_kind) > 3: lines.append(f"step {of_kind[0].step:.12g}: … and {len(of_kind) - 3} more ({kind})")
     return "\n".join(lines)
 
-# %% ../nbs/06_watcher.ipynb #da17c5ac
+# %% ../nbs/06_watcher.ipynb #991e96f0
 @dataclass
 class _Ask:
     "What one call of `watch` asked for."
@@ -405,7 +423,8 @@ class _Schedule:
 
     def _parameters(self):
         "`{name: parameter}` as they are now."
-        return {name: owner._parameters[attribute] for name, owner, attribute in self._owners if owner._parameters.get(attribute) is not None}
+        found = ((name, owner._parameters.get(attribute)) for name, owner, attribute in self._owners)
+        return {name: p for name, p in found if p is not None and p.is_floating_point()}
 
     def _open(self):
         self._shut()
@@ -416,23 +435,34 @@ class _Schedule:
         if self._window is not None: self._window.close()
         self._window = None
 
-# %% ../nbs/06_watcher.ipynb #fb3bd1ee
+# %% ../nbs/06_watcher.ipynb #4ecd58fd
 class _Arming(_Schedule):
     "Opening the window by hand."
+    def _ready(self):
+        "Whether there is a run to log to. Raises `CcdiffError` for a closed watcher."
+        if self._closed: raise CcdiffError("this watcher is closed; make a new TorchWatcher.")
+        return self.run is not None
+
     def arm(self):
         "Open a window now: the next `watch` looks at the forward and backward pass that come in between, whether its step is due or not."
-        if self.run is not None and not self._closed: self._open(); self._forced = True
+        if not self._ready(): return
+        if self._pending is not None and self._window.seen: self._look(self._pending)
+        self._open()
+        self._forced = True
 
     def before_step(
         self,
         step: float, # the step that is about to begin
     ):
         "For loops that announce their steps: open a window if `step` is due. The watcher then opens none by itself, and `watch(step)` looks at this step."
-        if self.run is None or self._closed: return
+        if not self._ready(): return
         self._mode = "announced"
         if self.due(step): self._open()
         else: self._shut()
 
+# %% ../nbs/06_watcher.ipynb #624bc49d
+class _Closing(_Arming):
+    "The end of it."
     @property
     def hooks(self) -> int:
         "How many hooks are in the model now: none between looks."
@@ -451,8 +481,8 @@ class _Arming(_Schedule):
     def __del__(self):
         if getattr(self, "_window", None) is not None: self._shut()
 
-# %% ../nbs/06_watcher.ipynb #aaa38fe8
-class _Looking(_Arming):
+# %% ../nbs/06_watcher.ipynb #004e520e
+class _Looking(_Closing):
     "Measuring what needs no hook, and logging."
     def _measure(self, ask):
         "A `_Look` at the window, if there is one, and at the parameters."
@@ -467,13 +497,17 @@ class _Looking(_Arming):
             if ask.gradients: table.add_all("gradient", {k: p.grad.to_dense() if p.grad.is_sparse else p.grad for k, p in named.items() if p.grad is not None})
             if ask.parameters: table.add_all("parameters", named)
             if window is not None and window.before:
-                old = {k: v for k, v in window.before.items() if k in named}
+                kind = lambda t: (t.shape, t.dtype, t.device)
+                old = {k: v for k, v in window.before.items() if k in named and kind(v) == kind(named[k])} # the model may have moved to a GPU
                 moved = torch._foreach_sub([named[k].detach() for k in old], list(old.values()))
                 table.add_all("update", dict(zip(old, moved)), ("square",))
                 table.add_all("old", old, ("square",))
         look = table.fetch()
         return self._settled(look) if look.names("update") else look
 
+# %% ../nbs/06_watcher.ipynb #3477a8c6
+class _Settling(_Looking):
+    "What comes after measuring."
     def _settled(self, look):
         "Without updates if no step was taken in the window: then there is nothing to say about them."
         if not look.column("square", "update", look.names("update")).any(): look.keys = {k: i for k, i in look.keys.items() if k[0] != "update"}
@@ -485,15 +519,15 @@ class _Looking(_Arming):
         self._looks += 1
         return self._log(look, ask)
 
-# %% ../nbs/06_watcher.ipynb #c801d87b
-class _Logging(_Looking):
+# %% ../nbs/06_watcher.ipynb #77cc3c30
+class _Logging(_Settling):
     "From numbers to the run."
     def _log(self, look, ask):
         "Metrics, histograms and findings to the run; the findings are returned."
         root = f"{ask.prefix}/{self.base_namespace}" if ask.prefix else self.base_namespace
         kinds = [k for k, on in (("activation", ask.activations), ("gradient", ask.gradients), ("parameters", ask.parameters)) if on]
         shown, data = [(f"{root}/{kind}/{name}", i) for (kind, name), i in look.keys.items() if kind in kinds], {}
-        for s in [s for s in self.tensor_stats if s in _needs]:
+        for s in [s for s in self.tensor_stats if s in _needs and set(_needs[s]) <= set(look.sums)]:
             values = _statistic(s, look.n, look.sums).tolist()
             data.update({f"{path}/{s}": values[i] for path, i in shown if look.n[i] > 1 or s not in ("std", "var")})
         if "update_ratio" in self.tensor_stats:
@@ -518,10 +552,10 @@ def _as_histogram(counts, low, high):
     from ccdiff.record import Histogram
     return Histogram(bin_edges=np.linspace(low, high, _bins + 1), counts=counts.astype(np.int64))
 
-# %% ../nbs/06_watcher.ipynb #4901c2e2
+# %% ../nbs/06_watcher.ipynb #14960c02
 def _unit_weights(model):
     "Names of weights whose rows are units: those of linear layers and convolutions."
-    kinds = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
+    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
     return [f"{name}.weight" if name else "weight" for name, m in model.named_modules() if isinstance(m, kinds)]
 
 def _owners(model):
@@ -534,8 +568,10 @@ class _Loops(_Logging):
     "The two kinds of loop."
     def _kind_of_loop(self, ask):
         "'after' if there has been a forward pass since the watcher was made (one with gradients, if those are asked for), else 'before'."
-        if not self.layers: return "after" if any(p.grad is not None for p in self.model.parameters()) else "before"
-        return "after" if self._window.seen == "training" or (self._window.seen and not ask.gradients) else "before"
+        seen = self._window.seen
+        blind = not self.layers or (not self._window.eager and "torch._dynamo" in sys.modules) # compiled after the window was opened
+        if blind and not seen: return "after" if any(p.grad is not None for p in self.model.parameters()) else "before"
+        return "after" if seen == "training" or (seen and not ask.gradients) else "before"
 
     def _watch_before(self, ask):
         found = self._look(self._pending) if self._pending is not None else []
@@ -547,9 +583,10 @@ class _Loops(_Logging):
         if self._mode == "after" and self.due(ask.step + 1):
             if self._window is None: self._open()
         elif ask.gradients: self._shut()
+        if self._mode is None: self._open() # armed by hand before the first call: what kind of loop it is is still to be seen
         return found
 
-# %% ../nbs/06_watcher.ipynb #9ff20fbe
+# %% ../nbs/06_watcher.ipynb #e1db1150
 class _Watch(_Loops):
     "The one method that a training loop calls."
     def watch(
@@ -561,13 +598,12 @@ class _Watch(_Loops):
         prefix: str | None = None,      # goes before the base namespace: "train" makes keys "train/debug/…"
     ) -> list:
         "Call it at every step: returns at once unless `step` is due or the watcher was armed, else logs. The findings, `[]` if all is well."
-        if self.run is None: return []
-        if self._closed: raise CcdiffError("this watcher is closed; make a new TorchWatcher.")
+        if not self._ready(): return []
         ask = _Ask(step, track_activations, track_gradients, track_parameters, prefix)
         if self._mode is None and not self._forced: self._mode = self._kind_of_loop(ask)
         return self._watch_before(ask) if self._mode == "before" and not self._forced else self._watch_after(ask)
 
-# %% ../nbs/06_watcher.ipynb #4c7fda94
+# %% ../nbs/06_watcher.ipynb #1dd0f92d
 class TorchWatcher(_Watch):
     "Logs what happens inside `model`: statistics of activations, gradients, parameters and updates, and findings. After Neptune's TorchWatcher 0.2."
     def __init__(
@@ -580,7 +616,7 @@ class TorchWatcher(_Watch):
         every: int = 50,         # steps between looks
         health=HealthLimits(),   # the limits for findings; None to look for none
     ):
-        if not isinstance(model, torch.nn.Module): raise CcdiffError(f"model must be a torch.nn.Module, not a {type(model).__name__}.")
+        if not isinstance(model, nn.Module): raise CcdiffError(f"model must be a torch.nn.Module, not a {type(model).__name__}.")
         self.model, self.run, self.tensor_stats = _bare(model), run, _checked_stats(tensor_stats)
         for method in ["log_metrics"] + ["log_histograms"] * ("hist" in self.tensor_stats):
             if run is not None and not hasattr(run, method): raise CcdiffError(f"run={run!r} has no method {method}; use a ccdiff Run, a neptune_scale Run or a WatchLog.")
@@ -620,7 +656,7 @@ class WatchLog:
         "Remember texts."
         for k, v in data.items(): self.texts.setdefault(k, {})[step] = v
 
-# %% ../nbs/06_watcher.ipynb #937675fd
+# %% ../nbs/06_watcher.ipynb #899fdbec
 def _series(log, kind, stat, names, prefix, histograms=False):
     "`{name: {step: value}}` of the keys `…/kind/name/stat`, from a `WatchLog` or a wide `DataFrame`."
     if hasattr(log, "metrics"): table = log.histograms if histograms else log.metrics
@@ -628,7 +664,7 @@ def _series(log, kind, stat, names, prefix, histograms=False):
         if log.index.nlevels > 1 and log.index.get_level_values(0).nunique() > 1: raise CcdiffError("this table has several runs; take one of them, table.loc[[run_id]].")
         steps = log.index.get_level_values(-1)
         table = {k: {s: v for s, v in zip(steps, log[k]) if v is not None and v == v} for k in log.columns if k.endswith("/" + stat)}
-    split = {k: k.rsplit("/", 3) for k in table if k.count("/") >= 3 or k.count("/") == 2}
+    split = {k: k.rsplit("/", 3) for k in table if k.count("/") >= 2}
     found = {p[-2]: table[k] for k, p in split.items() if p[-1] == stat and p[-3] == kind and fnmatch.fnmatchcase(p[-2], names) and k.startswith(prefix)}
     if not found: raise CcdiffError(f"nothing was logged under {prefix}…/{kind}/{names}/{stat}.")
     return found
@@ -658,7 +694,7 @@ def plot_heat_map(
     ax.figure.colorbar(image, ax=ax)
     return ax
 
-# %% ../nbs/06_watcher.ipynb #49cf6f1f
+# %% ../nbs/06_watcher.ipynb #05470979
 def plot_gradient_flow(
     log,                   # a `WatchLog`, or the table of `fetch_metrics` for one run
     stat: str = "rms",     # "norm" or "rms"
@@ -675,7 +711,7 @@ def plot_gradient_flow(
     ax = ax or plt.subplots(figsize=(6, 2.8))[1]
     for i, step in enumerate(steps):
         ax.semilogy([v.get(step, np.nan) for v in series.values()], lw=1, color=plt.cm.viridis(i / max(1, len(steps) - 1)), label=f"step {step:.6g}")
-    ax.set(xlabel="weight, in the order of the parameters", ylabel=f"{stat} of the gradient"); ax.legend(fontsize=7)
+    ax.set(xlabel="weight, in the order of the parameters", ylabel=f"{stat} of the gradient"); ax.legend(fontsize=6, loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
 # %% ../nbs/06_watcher.ipynb #4320f30e

@@ -7,7 +7,6 @@ __all__ = ['SCHEDULERS', 'make_scheduler', 'image_generators', 'ClassConditioned
            'ClassConditionedPipeline']
 
 # %% ../nbs/03_pipeline.ipynb #695f983b
-import functools
 import importlib
 import inspect
 import json
@@ -31,7 +30,13 @@ from diffusers.utils.torch_utils import randn_tensor
 
 from .core import CcdiffError, check_choice, check_int, choose_device, generator, pack_state, unpack_state
 
-# %% ../nbs/03_pipeline.ipynb #a0c76444
+# %% ../nbs/03_pipeline.ipynb #38fe9076
+def _spacing(
+    prediction_type: str, # what the network predicts
+) -> str:
+    "How sampling times are spread: from a little below the end if the noise is predicted, from the very end otherwise."
+    return "leading" if prediction_type == "epsilon" else "trailing"
+
 def make_scheduler(
     prediction_type: str = "epsilon",  # what the network predicts: "epsilon" (noise), "v_prediction" or "sample" (the image)
     num_train_timesteps: int = 1000,   # how many noise levels there are
@@ -39,7 +44,7 @@ def make_scheduler(
     "The scheduler to train with and to sample with by default: DDPM on the cosine schedule (Nichol and Dhariwal 2021), image range [-1, 1]."
     check_choice("prediction_type", prediction_type, ["epsilon", "v_prediction", "sample"])
     return DDPMScheduler(num_train_timesteps=check_int("num_train_timesteps", num_train_timesteps, 2), beta_schedule="squaredcos_cap_v2",
-                         prediction_type=prediction_type, timestep_spacing="leading", clip_sample=True)
+                         prediction_type=prediction_type, timestep_spacing=_spacing(prediction_type), clip_sample=True)
 
 # %% ../nbs/03_pipeline.ipynb #c3bed9cf
 def _check_labels(
@@ -84,23 +89,23 @@ def _check_generators(
     if several and len(given) != n: raise CcdiffError(f"generator holds {len(given)} generators for {n} images; give one per image, or a single one.")
     return list(given) if several else given
 
-# %% ../nbs/03_pipeline.ipynb #bb106514
-_thresholded = dict(thresholding=True, sample_max_value=1.0, timestep_spacing="trailing")
+# %% ../nbs/03_pipeline.ipynb #a5e12661
+_thresholded = dict(thresholding=True, sample_max_value=1.0)
 _all_targets, _no_sample = ("epsilon", "v_prediction", "sample"), ("epsilon", "v_prediction")
 
 SCHEDULERS = { # name: (diffusers class, the settings it needs here, the prediction types it is right for)
-    "ddpm": ("DDPMScheduler", dict(clip_sample=True, timestep_spacing="leading"), _all_targets),
-    "ddim": ("DDIMScheduler", dict(clip_sample=True, timestep_spacing="leading"), _all_targets),
+    "ddpm": ("DDPMScheduler", dict(clip_sample=True), _all_targets),
+    "ddim": ("DDIMScheduler", dict(clip_sample=True), _all_targets),
     "dpm++": ("DPMSolverMultistepScheduler", _thresholded, _all_targets),
-    "dpm++_single": ("DPMSolverSinglestepScheduler", dict(thresholding=True, sample_max_value=1.0), _all_targets),
+    "dpm++_single": ("DPMSolverSinglestepScheduler", dict(**_thresholded, lower_order_final=True), _all_targets),
     "unipc": ("UniPCMultistepScheduler", _thresholded, _all_targets),
     "deis": ("DEISMultistepScheduler", _thresholded, _all_targets),
     "sa": ("SASolverScheduler", _thresholded, _all_targets),
     "lcm": ("LCMScheduler", dict(clip_sample=True), _all_targets),
-    "euler": ("EulerDiscreteScheduler", dict(timestep_spacing="leading"), _all_targets),
-    "euler_a": ("EulerAncestralDiscreteScheduler", dict(timestep_spacing="leading"), _no_sample),
-    "heun": ("HeunDiscreteScheduler", dict(clip_sample=True, timestep_spacing="leading"), _no_sample),
-    "lms": ("LMSDiscreteScheduler", dict(timestep_spacing="leading"), _no_sample),
+    "euler": ("EulerDiscreteScheduler", {}, _all_targets),
+    "euler_a": ("EulerAncestralDiscreteScheduler", {}, _no_sample),
+    "heun": ("HeunDiscreteScheduler", dict(clip_sample=True), _no_sample),
+    "lms": ("LMSDiscreteScheduler", {}, _no_sample),
 }
 
 # %% ../nbs/03_pipeline.ipynb #1f52bd58
@@ -126,7 +131,7 @@ def _check_scheduler(
         reason = "it has no scale_model_input, so it does not work by diffusers' usual protocol"
     if reason: raise CcdiffError(f"scheduler {name} cannot be used here: {reason}. pipeline.use_scheduler(name) knows {', '.join(map(repr, SCHEDULERS))}.")
 
-# %% ../nbs/03_pipeline.ipynb #b0ecb08f
+# %% ../nbs/03_pipeline.ipynb #1b232c35
 _trained = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type", "rescale_betas_zero_snr")
 
 def _build_scheduler(
@@ -148,10 +153,38 @@ def _build_scheduler(
         if "rescale_betas_zero_snr" not in allowed | set(inspect.signature(cls.__init__).parameters):
             raise CcdiffError(f"scheduler {name!r} cannot sample from a model trained with rescale_betas_zero_snr=True; use 'ddpm' or 'ddim'.")
         model["rescale_betas_zero_snr"] = True
+    if "timestep_spacing" in allowed: settings = {"timestep_spacing": _spacing(config["prediction_type"]), **settings}
     if name == "lcm": settings = {**settings, "original_inference_steps": config["num_train_timesteps"]}
     return cls(**{**model, **settings, **overrides})
 
-# %% ../nbs/03_pipeline.ipynb #12655893
+# %% ../nbs/03_pipeline.ipynb #3fbd9128
+def _first_time(
+    scheduler,  # its times are set
+    steps: int, # how many
+    device,     # where the times are needed
+) -> float:
+    "Set `scheduler.timesteps` and return the first; thresholding schedulers take other times if theirs would begin too low."
+    config, total = scheduler.config, scheduler.config.num_train_timesteps
+    def first(spacing=None):
+        before = config.get("timestep_spacing")
+        if spacing: scheduler.register_to_config(timestep_spacing=spacing)
+        try: scheduler.set_timesteps(steps, device=device)
+        except (IndexError, AssertionError, ValueError) as e:
+            raise CcdiffError(f"{type(scheduler).__name__} cannot take num_inference_steps={steps} with these settings: {e}") from e
+        finally:
+            if spacing: scheduler.register_to_config(timestep_spacing=before)
+        return float(scheduler.timesteps[0])
+    t = first()
+    return first("trailing") if t < _lowest_start(steps, total) and config.get("thresholding") and config.get("timestep_spacing") == "leading" else t
+
+def _lowest_start(
+    steps: int, # how many
+    total: int, # noise levels
+) -> float:
+    "The lowest time at which `steps` evenly spread steps may begin, with some grace."
+    return .88 * total * (1 - 1 / steps)
+
+# %% ../nbs/03_pipeline.ipynb #211481b7
 def _set_timesteps(
     scheduler, # the scheduler; its times are set
     steps,     # how many steps were asked for
@@ -161,12 +194,9 @@ def _set_timesteps(
     _check_scheduler(scheduler)
     config, name, known = scheduler.config, type(scheduler).__name__, inspect.signature(type(scheduler).__init__).parameters
     total = config.num_train_timesteps
-    steps = check_int("num_inference_steps", steps, 1, total)
-    try: scheduler.set_timesteps(steps, device=device)
-    except (IndexError, AssertionError, ValueError) as e:
-        raise CcdiffError(f"{name} cannot take num_inference_steps={steps} with these settings ({e}); use_scheduler({'dpm++'!r}) can.") from e
-    first, grid = float(scheduler.timesteps[0]), total // steps * steps if name in ("DDPMScheduler", "DDIMScheduler") else total
-    if first < .88 * total * (1 - 1 / steps) or grid < .88 * total:
+    first = _first_time(scheduler, steps := check_int("num_inference_steps", steps, 1, total), device)
+    grid = total // steps * steps if name in ("DDPMScheduler", "DDIMScheduler") else total # these two count in whole steps
+    if first < _lowest_start(steps, total) or grid < .88 * total:
         good = sorted({total // k for k in range(1, total + 1)}, key=lambda n: abs(n - steps))[:2]
         raise CcdiffError(f"num_inference_steps={steps} would not run from noise to image with {name}: {steps} equal whole steps cover only a part of the {total} "
                           f"time steps. Use {' or '.join(map(str, sorted(good)))} steps, or use_scheduler('dpm++'), which takes any number.")
@@ -306,7 +336,7 @@ class _Draw(_Loop):
         self.maybe_free_model_hooks()
         return x
 
-# %% ../nbs/03_pipeline.ipynb #31114c01
+# %% ../nbs/03_pipeline.ipynb #1b24e3cd
 class _Call(_Draw):
     "The pipeline's call."
     @torch.no_grad()
@@ -335,8 +365,8 @@ class _Call(_Draw):
         generators = _check_generators(generator, seed, len(labels))
         x = self._draw(num_inference_steps, labels, generators, latents, eta, guidance_scale, show_progress,
                        callback_on_step_end, callback_on_step_end_tensor_inputs)
-        images = _finish(x, output_type)
-        return ClassConditionedPipelineOutput(images=images, class_labels=labels) if return_dict else (images, labels)
+        found = (_finish(x, output_type), labels)
+        return ClassConditionedPipelineOutput(*found) if return_dict else found
 
 # %% ../nbs/03_pipeline.ipynb #a3225e90
 class _Grids(_Call):
@@ -369,7 +399,6 @@ class _Grids(_Call):
         return self
 
 # %% ../nbs/03_pipeline.ipynb #dd4206d8
-@functools.cache
 def _portable_source(
     module, # a module of this package, or a shipped copy of one
 ) -> str:
@@ -394,11 +423,12 @@ def _write_json(
     part.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     os.replace(part, file)
 
-# %% ../nbs/03_pipeline.ipynb #9cb4a716
+# %% ../nbs/03_pipeline.ipynb #fcb4a863
 class _Files(_Grids):
     "Saving and loading, so that one folder works with ccdiff, without it, and through the Hub."
     def _code(self):
         "{file: text} to ship, empty for a class of somebody else's; `CcdiffError` if a class lives in a notebook."
+        if self._shipped: return self._shipped # diffusers keeps shipped files under one name: by now another model's may lie there
         unet = getattr(self.unet, "_orig_mod", self.unet) # a compiled network holds the real one
         for cls in (type(self), type(unet)):
             if cls.__module__ == "__main__":
@@ -410,21 +440,20 @@ class _Files(_Grids):
     def save_pretrained(
         self,
         save_directory,                  # the folder; made if need be
-        safe_serialization: bool = True, # always safetensors: False is refused
+        safe_serialization: bool = True, # False writes a pickle, as older tools want
         variant: str | None = None,      # e.g. "fp16": part of the weight file's name
         max_shard_size=None,             # e.g. "1MB": split the weights
         push_to_hub: bool = False,       # also upload it
         **kwargs,                        # for `push_to_hub`: repo_id, token, private, …
     ):
         "Write a complete folder: weights, scheduler, configs, and the code to load them without ccdiff."
-        if not safe_serialization: raise CcdiffError("safe_serialization=False would write a pickle, which can carry code; only safetensors are written.")
         code, folder = self._code(), Path(save_directory)
-        super().save_pretrained(folder, variant=variant, max_shard_size=max_shard_size)
+        super().save_pretrained(folder, safe_serialization=safe_serialization, variant=variant, max_shard_size=max_shard_size)
         for file, text in code.items(): (folder / file).write_text(text, encoding="utf-8")
         index = {k: v for k, v in json.loads((folder / self.config_name).read_text(encoding="utf-8")).items() if k != "_name_or_path"}
         if code: index.update(_class_name=["pipeline", "ClassConditionedPipeline"], unet=["modeling_ccdiff", "ClassConditionedUnet"])
         _write_json(folder / self.config_name, index)
-        if push_to_hub: self.push_to_hub(kwargs.pop("repo_id", folder.name), variant=variant, **kwargs)
+        if push_to_hub: self.push_to_hub(kwargs.pop("repo_id", folder.name), safe_serialization=safe_serialization, variant=variant, **kwargs)
 
 # %% ../nbs/03_pipeline.ipynb #f7f15099
 _is_shipped = __name__.startswith("diffusers_modules.") # this text runs as a copy out of somebody's folder
@@ -497,18 +526,10 @@ def _load_state(
     "The dict that `_save_state` was given, `packed` included."
     from safetensors.torch import load_file
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    for name in state.pop("packed", names): # a checkpoint of the trainer holds more
+    for name in names:
         file = folder / f"{name}.safetensors"
         state[name] = unpack_state(state[name], load_file(file) if file.exists() else {})
     return state
-
-def _load_raw_weights(
-    folder: Path, # a checkpoint of the trainer, or a training state
-    unet,         # the network, loaded with the weights to sample with
-):
-    "Where training averages the weights, a checkpoint keeps the raw ones beside the pipeline: those are the ones to train on."
-    from safetensors.torch import load_file
-    if (folder / "model.safetensors").is_file(): unet.load_state_dict(load_file(folder / "model.safetensors"))
 
 # %% ../nbs/03_pipeline.ipynb #c9203b8d
 def _parameter_names(
@@ -535,7 +556,7 @@ def _tie_optimizer(
     for group in optimizer.param_groups: group["params"] = [parameters[next(left)] for _ in group["params"]]
     optimizer.load_state_dict(state)
 
-# %% ../nbs/03_pipeline.ipynb #2aba953a
+# %% ../nbs/03_pipeline.ipynb #531182ec
 class _SaveState(_Sharing):
     "Saving a training."
     def save_training_state(
@@ -551,19 +572,18 @@ class _SaveState(_Sharing):
         target = Path(directory).absolute()
         if target.exists() and not (target / "state.json").exists() and (not target.is_dir() or any(target.iterdir())):
             raise CcdiffError(f"{target} is there and holds no training state; give another folder, or remove it.")
-        if (target / "manifest.json").exists(): raise CcdiffError(f"{target} is a checkpoint of the trainer, which is not replaced; give another folder.")
         target.parent.mkdir(parents=True, exist_ok=True)
         new = Path(tempfile.mkdtemp(prefix=f".{target.name}.new-", dir=target.parent))
         try:
             self.save_pretrained(new / "pipeline")
-            plain = dict(format=1, epoch=check_int("epoch", epoch), step=check_int("step", step), loss=None if loss is None else float(loss))
+            plain = dict(format=1, epoch=check_int("epoch", epoch), step=check_int("step", step), loss=None if loss is None else float(getattr(loss, "detach", lambda: loss)()))
             plain["parameters"] = _parameter_names(optimizer, self.unet) if optimizer else None
             _save_state(new, plain, {"optimizer": optimizer.state_dict() if optimizer else None, "extra": extra})
             new.chmod(0o755); _put_folder(new, target)
         finally: shutil.rmtree(new, ignore_errors=True)
         return target
 
-# %% ../nbs/03_pipeline.ipynb #cd554a77
+# %% ../nbs/03_pipeline.ipynb #44b60d3e
 class _LoadState(_SaveState):
     "Loading a training."
     @classmethod
@@ -577,22 +597,20 @@ class _LoadState(_SaveState):
         folder = Path(directory).absolute()
         if not folder.exists() and (previous := folder.with_name(f".{folder.name}.previous")).exists(): folder = previous
         if not (folder / "state.json").is_file(): raise CcdiffError(f"{folder} holds no training state (no state.json); save_training_state writes one.")
-        pipeline, state = cls.from_pretrained(folder / "pipeline"), _load_state(folder, ("optimizer", "extra"))
-        _load_raw_weights(folder, pipeline.unet)
+        pipeline, state = cls.from_pretrained(folder / "pipeline", use_safetensors=True), _load_state(folder, ("optimizer", "extra"))
         if device is not None: pipeline.to(choose_device(device))
         names, extra = state.pop("parameters"), state.pop("extra")
         if optimizer is not None:
             if state["optimizer"] is None: raise CcdiffError(f"{folder} was saved without an optimizer; call load_training_state without one.")
-            if names is None: raise CcdiffError(f"{folder} does not say which parameters its optimizer trained; load it without one.")
             _tie_optimizer(optimizer, pipeline.unet, names, state["optimizer"])
         return pipeline, {**extra, **state}
 
-# %% ../nbs/03_pipeline.ipynb #2f8ff0f2
+# %% ../nbs/03_pipeline.ipynb #726b7c36
 class ClassConditionedPipeline(_LoadState, DiffusionPipeline):
     "Images of the classes you ask for. A diffusers pipeline of a `ClassConditionedUnet` and a scheduler; image size and channels are the network's."
     model_cpu_offload_seq = "unet"
     _callback_tensor_inputs = ["latents", "class_labels"]
-    _guidance_scale, _interrupt, _num_timesteps = 1.0, False, 0
+    _guidance_scale, _interrupt, _num_timesteps, _shipped = 1.0, False, 0, None
 
     def __init__(
         self,
@@ -601,3 +619,4 @@ class ClassConditionedPipeline(_LoadState, DiffusionPipeline):
     ):
         super().__init__()
         self.register_modules(unet=unet, scheduler=scheduler)
+        if _is_shipped: self._shipped = self._code()

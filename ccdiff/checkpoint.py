@@ -6,7 +6,7 @@
 __all__ = ['FORMAT', 'STATES', 'create_checkpoint_path', 'checkpoint_step', 'list_checkpoints', 'verify_checkpoint', 'rng_state',
            'set_rng_state', 'save_checkpoint', 'Checkpoint', 'read_pipeline', 'load_checkpoint', 'find_checkpoint',
            'load_checkpoint_by_run_and_step', 'resolve_checkpoint', 'write_parent', 'read_parent', 'forks_of',
-           'prune_checkpoints', 'clean_leftovers', 'RunLock']
+           'prune_checkpoints', 'supersede_checkpoints', 'clean_leftovers', 'RunLock']
 
 # %% ../nbs/04_checkpoint.ipynb #bff26ffe
 import contextlib
@@ -461,6 +461,25 @@ def prune_checkpoints(
             except OSError as e: warnings.warn(f"cannot delete {path}: {e}", stacklevel=2)
             else: gone.append(step)
     return sorted(gone)
+
+# %% ../nbs/04_checkpoint.ipynb #10926dd1
+def supersede_checkpoints(
+    run_id: str, # a run id, checked; the caller holds its lock
+    step: int,   # the step that the run goes on from
+    root=None,   # the runs directory; `None` for the default
+) -> Path | None:
+    "Move the checkpoints later than `step` into a new folder `superseded_<n>` beside them; returns it, or `None` if there are none."
+    later = [p for p in list_checkpoints(run_id, root) if checkpoint_step(p) > check_int("step", step)]
+    if not later: return None
+    folder = later[0].parent
+    taken = len(list(folder.glob("superseded_*")))
+    target = folder / f"superseded_{taken + 1:03d}"
+    try:
+        target.mkdir()
+        for path in later: os.rename(path, target / path.name)
+        _fsync(target); _fsync(folder)
+    except OSError as e: raise CcdiffError(f"cannot move the checkpoints after step {step} to {target}: {e}") from e
+    return target
 
 # %% ../nbs/04_checkpoint.ipynb #4a2b762a
 def clean_leftovers(

@@ -472,11 +472,11 @@ def supersede_checkpoints(
     later = [p for p in list_checkpoints(run_id, root) if checkpoint_step(p) > check_int("step", step)]
     if not later: return None
     folder = later[0].parent
-    taken = len(list(folder.glob("superseded_*")))
-    target = folder / f"superseded_{taken + 1:03d}"
+    taken = [int(p.name[11:]) for p in folder.glob("superseded_[0-9][0-9][0-9]")]
+    target = folder / f"superseded_{max(taken, default=0) + 1:03d}"
     try:
         target.mkdir()
-        for path in later: os.rename(path, target / path.name)
+        for path in reversed(later): os.rename(path, target / path.name)
         _fsync(target); _fsync(folder)
     except OSError as e: raise CcdiffError(f"cannot move the checkpoints after step {step} to {target}: {e}") from e
     return target

@@ -6,9 +6,9 @@
 __all__ = ['FORMAT', 'STATES', 'create_checkpoint_path', 'checkpoint_step', 'list_checkpoints', 'verify_checkpoint', 'rng_state',
            'set_rng_state', 'save_checkpoint', 'Checkpoint', 'read_pipeline', 'load_checkpoint', 'find_checkpoint',
            'load_checkpoint_by_run_and_step', 'resolve_checkpoint', 'write_parent', 'read_parent', 'forks_of',
-           'prune_checkpoints', 'clean_leftovers', 'RunLock']
+           'prune_checkpoints', 'supersede_checkpoints', 'clean_leftovers', 'RunLock']
 
-# %% ../nbs/04_checkpoint.ipynb #37f47ccf
+# %% ../nbs/04_checkpoint.ipynb #bff26ffe
 import contextlib
 import hashlib
 import json
@@ -19,6 +19,7 @@ import shutil
 import socket
 import warnings
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,16 +45,18 @@ def checkpoint_step(
     if digits and f"step_{int(digits[1]):06d}" == Path(path).name: return int(digits[1])
     raise CcdiffError(f"{Path(path).name!r} is not the name of a step folder; they are called step_000100 for step 100.")
 
-# %% ../nbs/04_checkpoint.ipynb #2f0495cb
+# %% ../nbs/04_checkpoint.ipynb #4f022c53
 def list_checkpoints(
     run_id: str, # a run id, checked
     root=None,   # the runs directory; `None` for the default
 ) -> list:
-    "The run's step folders in ascending order of step, whether they verify or not; empty if there are none."
+    "The run's step folders in ascending order, whether they verify or not; empty if there are none. `CcdiffError` if they cannot be read."
     def is_step(path):
         with contextlib.suppress(CcdiffError): return checkpoint_step(path) >= 0
     folder = run_dir(run_id, root) / "checkpoints"
-    return sorted(filter(is_step, folder.iterdir()), key=checkpoint_step) if folder.is_dir() else []
+    try: return sorted(filter(is_step, folder.iterdir()), key=checkpoint_step)
+    except (FileNotFoundError, NotADirectoryError): return []
+    except OSError as e: raise CcdiffError(f"cannot read {folder}: {e}") from e
 
 # %% ../nbs/04_checkpoint.ipynb #ab8ee9df
 def _walk(folder, prefix=""):
@@ -68,7 +71,7 @@ def _sha256(path):
     "SHA-256 of a file's bytes, in hex."
     with open(path, "rb") as f: return hashlib.file_digest(f, "sha256").hexdigest()
 
-# %% ../nbs/04_checkpoint.ipynb #84f71cc2
+# %% ../nbs/04_checkpoint.ipynb #a698b5cb
 FORMAT = 1 # of the checkpoint folder; raised when an older ccdiff could no longer read it
 
 def _render_manifest(body):
@@ -78,17 +81,23 @@ def _render_manifest(body):
 
 def _seal(folder, step):
     "Force every file below `folder` to the disk, then write the manifest that describes them, and force that and the folders."
+    import ccdiff
     from importlib.metadata import version
-    files = {n: {"bytes": (folder / n).stat().st_size, "sha256": _sha256(folder / n)} for n, _ in _walk(folder)}
-    for name in files: _fsync(folder / name)
-    body = dict(format=FORMAT, step=step, files=files, versions={n: version(n) for n in ("torch", "diffusers", "safetensors")})
+    names = [name for name, _ in _walk(folder)]
+    with ThreadPoolExecutor() as pool: files = dict(zip(names, pool.map(lambda name: _measure_and_sync(folder / name), names)))
+    versions = {"ccdiff": ccdiff.__version__, **{n: version(n) for n in ("torch", "diffusers", "safetensors")}}
+    body = dict(format=FORMAT, step=step, files=files, versions=versions)
     (folder / _MANIFEST).write_bytes(_render_manifest(body))
     for path in [folder / _MANIFEST, *(p for p in folder.rglob("*") if p.is_dir()), folder]: _fsync(path)
 
+def _measure_and_sync(file):
+    "Size and SHA-256 of a file that is forced to the disk; the two waits overlap with those of other files."
+    _fsync(file)
+    return {"bytes": file.stat().st_size, "sha256": _sha256(file)}
+
 def _fsync(path):
     "Force one file or folder to the disk."
-    if os.name == "nt" and os.path.isdir(path): return # Windows has no way to do this for a folder
-    fd = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    fd = os.open(path, os.O_RDONLY)
     try: os.fsync(fd)
     finally: os.close(fd)
 
@@ -284,7 +293,7 @@ class Checkpoint:
     parameters: list | None = field(default=None, repr=False)   # names of the optimizer's parameters in its order; `None` if not known
     verified: bool = True # False for a folder of `save_training_state`, which has no manifest to check
 
-# %% ../nbs/04_checkpoint.ipynb #e1f97548
+# %% ../nbs/04_checkpoint.ipynb #3c8c87d4
 def _read_states(path):
     "`(state, states)`: state.json without the trees of the states, and the states put together again."
     from safetensors.torch import load
@@ -293,7 +302,7 @@ def _read_states(path):
     def read(name):
         file = path / f"{name}.safetensors"
         return unpack_state(state.pop(name), load(file.read_bytes()) if file.is_file() else {})
-    return state, {name: read(name) for name in STATES if state.get(name) is not None}
+    return state, {name: read(name) for name in STATES if name in state}
 
 # %% ../nbs/04_checkpoint.ipynb #be49e13c
 def read_pipeline(
@@ -372,7 +381,7 @@ def load_checkpoint_by_run_and_step(
     "Find a checkpoint with `find_checkpoint` and load it."
     return load_checkpoint(find_checkpoint(run_id, step, root), device)
 
-# %% ../nbs/04_checkpoint.ipynb #24326455
+# %% ../nbs/04_checkpoint.ipynb #b82823e7
 def resolve_checkpoint(
     source,    # "RUN@STEP", "RUN", or a folder: a checkpoint, a training state or a run
     root=None, # the runs directory; `None` for the default
@@ -380,10 +389,10 @@ def resolve_checkpoint(
     "The checkpoint folder that `source` means; a run means its newest that verifies. Raises `CcdiffError` if there is no such thing."
     text, folder = str(source), Path(source).expanduser()
     if at := re.fullmatch(r"([^/\\@]+)@([0-9]{1,15})", text): return find_checkpoint(at[1], int(at[2]), root)
-    runs = [d.name for d in sorted(runs_dir(root).glob("*")) if (d / "checkpoints").is_dir()]
+    runs = [d.name for d in sorted(runs_dir(root).glob("*")) if os.path.isdir(d / "checkpoints")]
     if text in runs: return find_checkpoint(text, root=root)
-    if (folder / "checkpoints").is_dir(): return find_checkpoint(folder.resolve().name, root=folder.resolve().parent)
-    if folder.is_dir(): return folder
+    if os.path.isdir(folder / "checkpoints"): return find_checkpoint(folder.resolve().name, root=folder.resolve().parent)
+    if os.path.isdir(folder): return folder
     raise CcdiffError(f"{text!r} is neither RUN@STEP, nor a run with checkpoints, nor a folder. Runs in {runs_dir(root)}: {', '.join(runs) or 'none'}.")
 
 # %% ../nbs/04_checkpoint.ipynb #42707f9d
@@ -452,6 +461,25 @@ def prune_checkpoints(
             except OSError as e: warnings.warn(f"cannot delete {path}: {e}", stacklevel=2)
             else: gone.append(step)
     return sorted(gone)
+
+# %% ../nbs/04_checkpoint.ipynb #10926dd1
+def supersede_checkpoints(
+    run_id: str, # a run id, checked; the caller holds its lock
+    step: int,   # the step that the run goes on from
+    root=None,   # the runs directory; `None` for the default
+) -> Path | None:
+    "Move the checkpoints later than `step` into a new folder `superseded_<n>` beside them; returns it, or `None` if there are none."
+    later = [p for p in list_checkpoints(run_id, root) if checkpoint_step(p) > check_int("step", step)]
+    if not later: return None
+    folder = later[0].parent
+    taken = len(list(folder.glob("superseded_*")))
+    target = folder / f"superseded_{taken + 1:03d}"
+    try:
+        target.mkdir()
+        for path in later: os.rename(path, target / path.name)
+        _fsync(target); _fsync(folder)
+    except OSError as e: raise CcdiffError(f"cannot move the checkpoints after step {step} to {target}: {e}") from e
+    return target
 
 # %% ../nbs/04_checkpoint.ipynb #4a2b762a
 def clean_leftovers(

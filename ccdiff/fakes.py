@@ -108,7 +108,7 @@ class _Endpoints:
 
     def _json(self, data): return "application/json", json.dumps(data).encode()
 
-# %% ../nbs/91_fakes.ipynb #c3e028d7
+# %% ../nbs/91_fakes.ipynb #e8a50af5
 _ROUTES = {
     ("GET", "/api/backend/v1/clients/config"): "get_config",
     ("GET", "/oidc"): "get_oidc",
@@ -138,8 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
             fake.objects[path.removeprefix("/put/")] = body
             return self._respond(200, ETag='"fake"')
         route = _ROUTES.get((self.command, path))
-        if route is None: return self._respond(404)
-        self._respond(200, *getattr(fake, route)(body))
+        self._respond(200, *getattr(fake, route)(body)) if route else self._respond(404)
 
     do_GET = do_POST = do_PUT = _handle
 
@@ -169,7 +168,7 @@ class _Listener:
 
     def __exit__(self, *exc): self.stop()
 
-# %% ../nbs/91_fakes.ipynb #b3db4a37
+# %% ../nbs/91_fakes.ipynb #147316e9
 class FakeNeptune(_Endpoints, _Listener):
     "A Neptune server on 127.0.0.1 for tests: `with FakeNeptune() as server:`, then `NEPTUNE_API_TOKEN=server.token`."
 
@@ -185,6 +184,7 @@ class FakeNeptune(_Endpoints, _Listener):
 
     @property
     def token(self):
+        "An API token that leads to this server."
         data = {"api_address": self.url, "api_url": self.url, "api_key": "secret-of-the-fake"}
         return base64.b64encode(json.dumps(data).encode()).decode()
 

@@ -243,11 +243,11 @@ class Reference:
             ink = F.interpolate(ink.mean(1, keepdim=True), size=28, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
         with torch.no_grad(): return [torch.cat([net(b) for b in ink.split(1000)]) for net in self.nets]
 
-# %% ../nbs/09_metrics.ipynb #925a7050
+# %% ../nbs/09_metrics.ipynb #af7340ee
 LEAST = {"fd": 1000, "kid": 100, "precision": 100, "recall": 100, "density": 100, "coverage": 100} # fewer images, and the metric is not given
 
 def raw_metrics(
-    reference: Reference,
+    reference: Reference, # what to compare with
     ink: torch.Tensor, # (N, C, H, W) in [0, 1]
     seed: int = 0,     # of the draws of equally many samples and real images
 ) -> dict:
@@ -261,8 +261,7 @@ def raw_metrics(
         m = min(n, len(reference.images))
         draw = lambda size, purpose: torch.randperm(size, generator=generator(seed, size, purpose))[:m]
         ours, theirs = draw(n, "samples"), draw(len(reference.images), "real")
-        pairs = [(f[ours], r[theirs]) for f, r in zip(features, reference.real_features)]
-        found = [manifold_scores(f, r) | {"kid": kernel_distance(f, r, seed)} for f, r in pairs]
+        found = [manifold_scores(f[ours], r[theirs]) | {"kid": kernel_distance(f, r, seed)} for f, r in zip(features, reference.real_features)]
         out |= {k: sum(f[k] for f in found) / len(found) for k in found[0]}
     return out
 
@@ -294,23 +293,32 @@ def fit_reference(
 
 def _shuffled(images, seed): return images.subset(torch.randperm(len(images), generator=generator(seed, 0, "floor order")))
 
-# %% ../nbs/09_metrics.ipynb #2ce89e35
-def _draws(total, n, most=5):
-    "Up to `most` sets of n places: disjoint ones while they last, then random ones."
+# %% ../nbs/09_metrics.ipynb #3182bbf0
+def _draws(total, n, most):
+    "Up to `most` sets of n places in a shuffled pool: disjoint ones while they last, then random ones."
     parts = [torch.arange(i * n, (i + 1) * n) for i in range(min(most, total // n))]
     return parts + [torch.randperm(total, generator=generator(0, i, "floor draw"))[:n] for i in range(most - len(parts)) if n < total]
 
-def _live_floor(reference, pool, n, seed, most=5):
-    "{metric: (mean, standard deviation)} over draws of n real images from the pool."
-    found = [raw_metrics(reference, to_ink(part.images), seed) for part in map(pool.subset, _draws(len(pool), n, most))]
-    return {k: (float(np.mean([f[k] for f in found])), float(np.std([f[k] for f in found], ddof=1)) if len(found) > 1 else 0.0) for k in found[0]}
+def _measured_draws(reference, pool, n, most, seed):
+    "{metric: values} over draws of n real images."
+    found = [raw_metrics(reference, to_ink(pool.images[at]), seed) for at in _draws(len(pool), n, most)]
+    return {k: [f[k] for f in found] for k in found[0]}
 
-# %% ../nbs/09_metrics.ipynb #b692ed56
+def _live_floor(reference, pool, n, seed):
+    "{metric: (mean, standard deviation)} of n real images from the pool; the second is None where no two draws that share nothing can be had."
+    apart = min(n, max(100, len(pool) // 10))
+    small = _measured_draws(reference, pool, apart, min(10, len(pool) // apart), seed)
+    draws = small if n == apart else _measured_draws(reference, pool, n, 5, seed)
+    size = lambda k, m: min(m, len(reference.images)) if k in ("precision", "recall", "density", "coverage") else m
+    spread = lambda k: float(np.std(small[k], ddof=1)) * (size(k, apart) / size(k, n))**0.5 if len(small.get(k, ())) > 1 else None
+    return {k: (float(np.mean(v)), spread(k)) for k, v in draws.items()}
+
+# %% ../nbs/09_metrics.ipynb #46f6ebaf
 PROTOCOL = "ccdiff-eval v1"
 PROTOCOL_FILES = {
     "eval_v1.safetensors": "6ca15588d85e649d164e860a941cdbef70fba63a3c317a0cad8c7033b2c6a8ff",
-    "eval_v1.png": "3f8e1ed0cdd8bdf4728a02cc63d431992a3f676d9ec6f8861f7d367cbd48bd2b",
-    "eval_v1.json": "60be012362afd308d978fdad0a5a44fe2572713030cac078df711f85c8ea24e6"}
+    "eval_v1.png": "8bd73d8a6b7b5267ec9f8cfac7d40495bc826517ac718c7e27f60dec212ef13d",
+    "eval_v1.json": "7d4f92061255de937745d7fdc1662a057f5cc5b2207ed6e41645be7821c62144"}
 
 def _protocol_file(name):
     "The bytes of a file of the protocol, checked against its hash."
@@ -326,7 +334,7 @@ def load_feature_nets() -> list:
     for i, net in enumerate(nets): net.load_state_dict({k: tensors[f"{i}.{k}"].float() for k in net.state_dict()})
     return [net.eval() for net in nets]
 
-# %% ../nbs/09_metrics.ipynb #ba8aa8ae
+# %% ../nbs/09_metrics.ipynb #d7fa3503
 def load_reference(
     name: str = "mnist", # the frozen reference of the protocol; for other sets use `fit_reference`
 ) -> Reference:
@@ -346,9 +354,10 @@ def _frozen_floor(table, n):
     "The floors at n between those that were measured: means run with 1/n, standard deviations with 1/√n."
     x, at = np.array(table["n"], float), float(np.clip(n, table["n"][0], table["n"][-1]))
     between = lambda values, power: float(np.interp(at**-power, x[::-1][:len(values)]**-power, np.array(values, float)[::-1]))
-    return {k: (between(m, 1.0), between(s, 0.5)) for k, (m, s) in table["metrics"].items() if n >= LEAST.get(k.split()[0], 0)}
+    wider = max(1.0, table["n"][0] / n)**0.5
+    return {k: (between(m, 1.0), wider * between(s, 0.5)) for k, (m, s) in table["metrics"].items() if n >= LEAST.get(k.split()[0], 0)}
 
-# %% ../nbs/09_metrics.ipynb #9f61ae2c
+# %% ../nbs/09_metrics.ipynb #b545291b
 METRICS = { # name: (which way is better, what it says)
     "fd": ("lower", "Fréchet distance to real images, geometric mean of three networks; read the multiple of the floor"),
     **{f"fd {kind}": ("lower", f"Fréchet distance in the network {kind!r}") for kind in FEATURE_NETS},
@@ -360,8 +369,9 @@ METRICS = { # name: (which way is better, what it says)
     "background": ("as real", "share of pixels that are exactly the bare ground"), "levels": ("lower", "distance between the distributions of grey levels"),
     "ink": ("lower", "distance between the distributions of an image's mean ink"), "grain": ("lower", "distance between the distributions of steps between neighbouring pixels"),
     "copies": ("lower", "share of samples as near to a training image as one training image in a hundred is to another"),
-    "nearest": ("as real", "median distance to the nearest training image")}
+    "nearest": ("higher", "median distance to the nearest training image")}
 
+# %% ../nbs/09_metrics.ipynb #9c5588e8
 @dataclass(frozen=True)
 class Metric:
     "One number about the samples, and the same number for equally many real images; None where it says nothing at this n."
@@ -399,7 +409,7 @@ class Metrics(dict):
                          f"{show(m.times_floor, '.1f'):>9}" + ("" if m.value is not None else "  " + m.note))
         return "\n".join(lines)
 
-# %% ../nbs/09_metrics.ipynb #ac4ae420
+# %% ../nbs/09_metrics.ipynb #9b186288
 def measure(
     images,                          # (N, C, H, W): uint8, or float in [0, 1] or [-1, 1]
     labels,                          # (N,): the classes that were asked for
@@ -424,9 +434,9 @@ def measure(
     if train_images is not None:
         values, real_values = _memorised(ink, train_images, seed)
         found |= values; real = real | real_values
-    return Metrics({k: _metric(k, found.get(k), real.get(k), len(ink)) for k in METRICS if k in found or LEAST.get(k.split()[0], 0) > len(ink)})
+    return Metrics({k: _metric(k, found.get(k), real.get(k), len(ink)) for k in METRICS if k in found or LEAST.get(k, 0) > len(ink)})
 
-# %% ../nbs/09_metrics.ipynb #7352514d
+# %% ../nbs/09_metrics.ipynb #c5654117
 def _metric(name, value, real, n):
     "One row: the value, the real mean and spread, the multiple of the floor, Wilson's interval for a share of samples."
     better, note = METRICS[name]
@@ -444,4 +454,5 @@ def _memorised(ink, train_images, seed, probe=1000):
     some = torch.randperm(len(train), generator=generator(seed, 0, "memorised"))[:probe]
     usual = nearest_distances(train[some], train, some)[0]
     near, close = nearest_distances(ink, train)[0], usual.quantile(0.01)
-    return {"copies": float((near < close).double().mean()), "nearest": float(near.median())}, {"copies": (0.01, None), "nearest": (float(usual.median()), None)}
+    real = {"copies": (0.01, (0.01 * 0.99 / len(ink))**0.5), "nearest": (float(usual.median()), 1.25 * float(usual.std()) / len(ink)**0.5)} # 1.25 σ/√n: a median's standard error
+    return {"copies": float((near < close).double().mean()), "nearest": float(near.median())}, real

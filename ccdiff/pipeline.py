@@ -7,6 +7,7 @@ __all__ = ['SCHEDULERS', 'make_scheduler', 'image_generators', 'ClassConditioned
            'ClassConditionedPipeline']
 
 # %% ../nbs/03_pipeline.ipynb #695f983b
+import functools
 import importlib
 import inspect
 import json
@@ -368,6 +369,7 @@ class _Grids(_Call):
         return self
 
 # %% ../nbs/03_pipeline.ipynb #dd4206d8
+@functools.cache
 def _portable_source(
     module, # a module of this package, or a shipped copy of one
 ) -> str:

@@ -8,12 +8,15 @@ __all__ = ['MAX_STEP', 'RECORD', 'Histogram', 'File', 'plain_step', 'flatten', '
            'fetch_metrics', 'fetch_series', 'last_steps', 'list_attributes', 'fetch_runs_table', 'download_files',
            'verify_record', 'import_neptune_store']
 
-# %% ../nbs/05a_record.ipynb #c9e87c2c
+# %% ../nbs/05a_record.ipynb #9d1b8b41
 import hashlib
+import io
 import json
 import logging
+import math
 import mimetypes
 import os
+import platform
 import re
 import sqlite3
 import threading
@@ -22,6 +25,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime, timezone
+from functools import lru_cache
 from pathlib import Path
 import numpy as np
 from .core import CcdiffError, check_choice, check_run_id, run_dir, runs_dir
@@ -163,43 +167,54 @@ def plain_texts(
         except Exception as e: bad[key] = f"a {type(data[key]).__name__} has no text: {e}"
     return good, bad
 
-# %% ../nbs/05a_record.ipynb #73bec954
-def _array(x): # float64 from a list, an array or a tensor
-    return np.asarray(x.detach().cpu().double() if hasattr(x, "detach") else x, dtype=np.float64)
+# %% ../nbs/05a_record.ipynb #6b450e23
+def _array(x): # an array from a list, an array or a tensor
+    return np.asarray(x.detach().cpu().numpy() if hasattr(x, "detach") else x)
+
+def _whole(values): # int64 if they are whole numbers, else float64
+    if values.dtype.kind in "iub": return values.astype(np.int64)
+    values = values.astype(np.float64)
+    return values.astype(np.int64) if (values == np.round(values)).all() and abs(values).max() < 2**63 else values
 
 def plain_histogram(
     h, # a `Histogram` of ours or of neptune-scale, or anything with its fields
 ) -> Histogram:
     "The histogram with arrays inside: float64 edges, int64 counts if they are whole (else float64) or float64 densities. Raises `CcdiffError`."
-    try: edges, counts, densities = _array(h.bin_edges), getattr(h, "counts", None), getattr(h, "densities", None)
-    except (AttributeError, TypeError, ValueError): raise CcdiffError(f"{type(h).__name__} is not a histogram of numbers") from None
-    if (counts is None) == (densities is None): raise CcdiffError("a histogram needs counts or densities, and not both")
-    values = _array(densities if counts is None else counts)
-    if edges.ndim != 1 or len(edges) < 2 or not np.isfinite(edges).all() or (np.diff(edges) < 0).any():
+    try:
+        counts, densities, edges = getattr(h, "counts", None), getattr(h, "densities", None), _array(h.bin_edges).astype(np.float64)
+        if (counts is None) == (densities is None): raise CcdiffError("a histogram needs counts or densities, and not both")
+        values = _array(densities).astype(np.float64) if counts is None else _whole(_array(counts))
+    except (AttributeError, TypeError): raise CcdiffError(f"a {type(h).__name__} is not a histogram of numbers") from None
+    if edges.ndim != 1 or len(edges) < 2 or not ((edges[1:] >= edges[:-1]).all() and math.isfinite(edges[0]) and math.isfinite(edges[-1])):
         raise CcdiffError("the bin edges must be at least two finite numbers that ascend")
     if values.shape != (len(edges) - 1,): raise CcdiffError(f"{len(edges)} bin edges need {len(edges) - 1} values, not {values.size}")
-    if counts is None: return Histogram(edges, densities=values)
-    whole = np.isfinite(values).all() and (values == np.round(values)).all() and abs(values).max() < 2**63
-    return Histogram(edges, counts=values.astype(np.int64) if whole else values)
+    return Histogram(edges, densities=values) if counts is None else Histogram(edges, counts=values)
 
-# %% ../nbs/05a_record.ipynb #0afcd486
+# %% ../nbs/05a_record.ipynb #bb86d38e
+@lru_cache(64)
+def _count_up(n): return np.arange(n + 1, dtype=np.float64)
+
+def _even(low, high, n): # n + 1 evenly spaced edges, as `numpy.linspace` makes them
+    edges = _count_up(n) * ((high - low) / n) + low
+    edges[-1] = high
+    return edges
+
 def _pack_histogram(h): # bytes: kind of edges and of values, number of bins, edges, values
-    n, e = len(h.bin_edges) - 1, h.bin_edges
-    even = np.array_equal(np.linspace(e[0], e[-1], n + 1), e)
-    values = h.densities if h.counts is None else h.counts
-    small = values.dtype == np.int64 and values.min() >= 0 and values.max() < 2**32
-    kind = "d" if h.counts is None else "u" if small else "q" if values.dtype == np.int64 else "f"
-    head = bytes([ord("l" if even else "e"), ord(kind)]) + n.to_bytes(4, "little")
-    dtype = {"d": "<f8", "u": "<u4", "q": "<i8", "f": "<f8"}[kind]
-    return head + (e[[0, -1]] if even else e).astype("<f8").tobytes() + values.astype(dtype).tobytes()
+    e, values = h.bin_edges, h.densities if h.counts is None else h.counts
+    n = len(values)
+    even = (_even(e[0], e[-1], n) == e).all()
+    kind = "d" if h.counts is None else "f" if values.dtype != np.int64 else "q" if (values >> 32).any() else "u"
+    head = (b"l" if even else b"e") + kind.encode() + n.to_bytes(4, "little")
+    return head + (e[[0, -1]] if even else e).astype("<f8", copy=False).tobytes() + values.astype(_VALUES[kind], copy=False).tobytes()
+
+_VALUES = {"d": "<f8", "u": "<u4", "q": "<i8", "f": "<f8"} # densities, small counts, large counts, counts that are not whole
 
 def _unpack_histogram(data): # the `Histogram` again
-    even, kind, n = data[0] == ord("l"), chr(data[1]), int.from_bytes(data[2:6], "little")
+    even, kind, n = data[:1] == b"l", chr(data[1]), int.from_bytes(data[2:6], "little")
     m = 2 if even else n + 1
     e = np.frombuffer(data, "<f8", m, 6)
-    edges = np.linspace(e[0], e[1], n + 1) if even else e.astype(np.float64)
-    values = np.frombuffer(data, {"d": "<f8", "u": "<u4", "q": "<i8", "f": "<f8"}[kind], n, 6 + 8 * m)
-    values = values.astype(np.int64 if kind in "uq" else np.float64)
+    edges = _even(e[0], e[1], n) if even else e.astype(np.float64)
+    values = np.frombuffer(data, _VALUES[kind], n, 6 + 8 * m).astype(np.int64 if kind in "uq" else np.float64)
     return Histogram(edges, densities=values) if kind == "d" else Histogram(edges, counts=values)
 
 # %% ../nbs/05a_record.ipynb #6cee0743
@@ -216,51 +231,56 @@ class FileItem:
 
     def __repr__(self): return f"FileItem({self.path.name[:8]}…{self.path.suffix}, {self.size} bytes, {self.mime_type})"
 
-# %% ../nbs/05a_record.ipynb #af180d04
+# %% ../nbs/05a_record.ipynb #d072549c
 _magic = ((b"\x89PNG", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"), (b"%PDF", "application/pdf"), (b"PK\3\4", "application/zip"))
 
-def _sniff(data): # the mime type of bytes that came without a name
+def _sniff(data): # the mime type of a file without a telling name, by its first 4096 bytes
     for start, mime in _magic:
         if data.startswith(start): return mime
-    try: data[:4096].decode(); return "text/plain"
-    except UnicodeDecodeError as e: return "text/plain" if e.start > 4090 else "application/octet-stream"
+    try: data.decode(); return "text/plain"
+    except UnicodeDecodeError as e: return "text/plain" if e.start > 4090 else "application/octet-stream" # cut within a letter
 
-def _file_bytes(source): # (bytes, the name it had or "")
-    if isinstance(source, (bytes, bytearray, memoryview)): return bytes(source), ""
-    if isinstance(source, (str, os.PathLike)): return Path(source).read_bytes(), Path(source).name
-    import io
+def _open_source(source): # (a stream of its bytes, the name it had or "")
+    if isinstance(source, (bytes, bytearray, memoryview)): return io.BytesIO(source), ""
+    if isinstance(source, (str, os.PathLike)): return open(source, "rb"), Path(source).name
     out = io.BytesIO()
     if hasattr(source, "savefig"): source.savefig(out, format="png", bbox_inches="tight")  # a matplotlib figure
     elif hasattr(source, "save") and hasattr(source, "mode"): source.save(out, format="PNG") # a PIL image
     else: raise CcdiffError(f"cannot log a {type(source).__name__} as a file; use a path, bytes, a PIL image or a matplotlib figure")
-    return out.getvalue(), "x.png"
+    out.seek(0)
+    return out, "x.png"
 
-# %% ../nbs/05a_record.ipynb #3267eea4
+# %% ../nbs/05a_record.ipynb #fc7488be
 def store_file(
     file,   # a path, bytes, a PIL image, a matplotlib figure, or a `File` (ours or neptune-scale's) around one
     folder, # the run's folder of files; made if missing
 ) -> FileItem:
     "Copy a file into `folder` under the SHA-256 of its bytes, whole or not at all. Raises `OSError` or `CcdiffError` if it cannot be read."
     wrapped = hasattr(file, "source") and hasattr(file, "mime_type")
-    data, name = _file_bytes(file.source if wrapped else file)
-    mime = (file.mime_type if wrapped else None) or mimetypes.guess_type(name)[0] or _sniff(data)
-    ending = Path(name).suffix if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", Path(name).suffix) else mimetypes.guess_extension(mime) or ".bin"
-    path = Path(folder) / (hashlib.sha256(data).hexdigest() + ending)
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-        try: part.write_bytes(data); os.replace(part, path)
+    stream, name = _open_source(file.source if wrapped else file)
+    with stream:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        part = Path(folder) / f".part-{os.getpid()}-{threading.get_ident()}"
+        digest, size, start = hashlib.sha256(), 0, b""
+        try:
+            with open(part, "wb") as out:
+                while chunk := stream.read(2**20):
+                    digest.update(chunk); out.write(chunk); size += len(chunk); start = start or chunk[:4096]
+            mime = (file.mime_type if wrapped else None) or mimetypes.guess_type(name)[0] or _sniff(start)
+            ending = Path(name).suffix if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", Path(name).suffix) else mimetypes.guess_extension(mime) or ".bin"
+            path = Path(folder) / (digest.hexdigest() + ending)
+            if not path.exists(): os.replace(part, path)
         finally: part.unlink(missing_ok=True)
-    return FileItem(path, mime, (file.size if wrapped else None) or len(data), file.destination if wrapped else None)
+    return FileItem(path, mime, (file.size if wrapped else None) or size, file.destination if wrapped else None)
 
-# %% ../nbs/05a_record.ipynb #f80db022
+# %% ../nbs/05a_record.ipynb #21dfa618
 _log = logging.getLogger("ccdiff")
 RECORD = "run.sqlite3" # the file's name in the run's folder
 _VERSION = 1
 
 _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
-CREATE TABLE session(id INTEGER PRIMARY KEY, kind TEXT, resume_step INTEGER, started INTEGER, closed INTEGER, status TEXT, pid INTEGER);
+CREATE TABLE session(id INTEGER PRIMARY KEY, kind TEXT, resume_step INTEGER, started INTEGER, closed INTEGER, status TEXT, pid INTEGER, host TEXT);
 CREATE TABLE attr(id INTEGER PRIMARY KEY, path TEXT, kind TEXT, UNIQUE(path, kind));
 CREATE TABLE config(attr INTEGER, session INTEGER, type TEXT, value, PRIMARY KEY(attr, session)) WITHOUT ROWID;
 CREATE TABLE tag(name TEXT, grouped INTEGER, PRIMARY KEY(name, grouped)) WITHOUT ROWID;
@@ -300,11 +320,11 @@ def _read_only(path): # a connection that cannot change anything; works while ot
     if version != _VERSION: raise CcdiffError(f"{path} was written by another ccdiff (record version {version}, this one reads {_VERSION}).")
     return db
 
-# %% ../nbs/05a_record.ipynb #f40864c6
+# %% ../nbs/05a_record.ipynb #fd73a13e
 class _Writer: # one session's connection; thread-safe, and reopened in a forked child
     def __init__(self, path):
         self.path, self._lock, self._left = path, threading.RLock(), []
-        self._pid, self._waiting, self._retry_at, self._tries, self._ids = os.getpid(), [], 0., 0, {}
+        self._pid, self._waiting, self._retry_at, self._tries, self._ids, self._dropped = os.getpid(), [], 0., 0, {}, 0
         self._db = _connect(path)
 
     def _write(self, work): # run `work(db)`, and what waits from before, in one transaction
@@ -312,7 +332,8 @@ class _Writer: # one session's connection; thread-safe, and reopened in a forked
             self._left.append(self._db); self._ids, self._waiting = {}, []
             self._pid, self._lock, self._db = os.getpid(), threading.RLock(), _connect(self.path)
         with self._lock:
-            self._waiting = [*self._waiting[-9999:], work] if self._waiting else [work]
+            if len(self._waiting) >= 2000: self._waiting.pop(0); self._dropped += 1
+            self._waiting.append(work)
             if self._tries and time.monotonic() < self._retry_at: return
             try:
                 self._db.execute("BEGIN IMMEDIATE")
@@ -396,7 +417,9 @@ class _Calls(_Rows): # what is logged at steps, and tags
     def remove_tags(self, tags, group_tags=False):
         self._write(lambda db: db.executemany("DELETE FROM tag WHERE name=? AND grouped=?", [(t, int(group_tags)) for t in tags]))
 
-# %% ../nbs/05a_record.ipynb #e6555da5
+# %% ../nbs/05a_record.ipynb #be00d8c3
+def _host(): return hashlib.sha256(platform.node().encode()).hexdigest()[:12] # enough to tell machines apart
+
 class LocalStore(_Calls):
     "One session that writes to a run's record: the calls of a sink, arguments in plain form. They raise `sqlite3.Error` or `OSError` if they fail."
     def __init__(
@@ -408,14 +431,14 @@ class LocalStore(_Calls):
     ):
         super().__init__(Path(path))
         self.meta = _meta(self._db) # what the run is: its project, its parent, …
-        row = (kind, None if resume_step is None else _micro(plain_step(resume_step)), _millis(started), os.getpid())
-        sql = "INSERT INTO session(kind, resume_step, started, pid) VALUES(?, ?, ?, ?)"
+        row = (kind, None if resume_step is None else _micro(plain_step(resume_step)), _millis(started), os.getpid(), _host())
+        sql = "INSERT INTO session(kind, resume_step, started, pid, host) VALUES(?, ?, ?, ?, ?)"
         try: self._write(lambda db: setattr(self, "session", db.execute(sql, row).lastrowid))
         except BaseException: self._db.close(); raise
 
     def health(self) -> dict:
-        "How many calls wait to be written, because of a lock or a full disk."
-        return {"waiting": len(self._waiting)}
+        "How many calls wait to be written because of a lock or a full disk (2000 at most), and how many older ones had to be dropped."
+        return {"waiting": len(self._waiting), "dropped": self._dropped}
 
     def close(
         self,
@@ -682,7 +705,7 @@ def last_steps(
     for path, step in rows: found[path] = max(found.get(path, 0.), _step_of(step))
     return found
 
-# %% ../nbs/05a_record.ipynb #facc5af4
+# %% ../nbs/05a_record.ipynb #c967f006
 def _configs(segments, match): # {path: value} of one run, inherited ones included
     found = {}
     for i, (run_id, path, ceilings, meta) in enumerate(segments):
@@ -693,21 +716,21 @@ def _configs(segments, match): # {path: value} of one run, inherited ones includ
                 if attr in names and session in ceilings: found[names[attr][0]] = _unpack_config(kind, value, path.parent, run_id, names[attr][0])
     return found
 
-def _alive(pid): # whether a process of this number runs here
+def _state(status, pid, host): # of a run's last session; "open" when its process is on another machine
+    if status or host != _host() or os.name != "posix": return status or "open"
     try: os.kill(pid, 0)
-    except OSError as e: return isinstance(e, PermissionError)
-    return True
+    except OSError as e: return "running" if isinstance(e, PermissionError) else "killed"
+    return "running"
 
 def _system(run_id, path, meta): # the sys/… attributes of one run, named as Neptune names them
     when = lambda ms: datetime.fromtimestamp(ms / 1000, timezone.utc)
     with closing(_read_only(path)) as db:
         tags = {g: [t for t, in db.execute("SELECT name FROM tag WHERE grouped=? ORDER BY name", (g,))] for g in (0, 1)}
-        sessions = db.execute("SELECT closed, status, pid FROM session ORDER BY id").fetchall()
-        last = max(db.execute(f"SELECT MAX(ts) FROM {t}").fetchone()[0] or 0 for t in ("metric", "series", "preview"))
-    closed, status, pid = sessions[-1]
-    state = status or ("running" if _alive(pid) else "killed")
+        count, = db.execute("SELECT COUNT(*) FROM session").fetchone()
+        started, closed, *end = db.execute("SELECT started, closed, status, pid, host FROM session ORDER BY id DESC").fetchone()
+        last = [db.execute(f"SELECT ts FROM {t} ORDER BY step DESC LIMIT 1").fetchone() for t in ("metric", "series", "preview")]
     found = {"sys/custom_run_id": run_id, "sys/name": meta.get("name"), "sys/project": meta.get("project"), "sys/creation_time": when(meta["created"]),
-             "sys/modification_time": when(max(last, closed or 0, meta["created"])), "sys/state": state, "sys/sessions": len(sessions),
+             "sys/modification_time": when(max(started, closed or 0, *(t for t, in filter(None, last)))), "sys/state": _state(*end), "sys/sessions": count,
              "sys/tags": tags[0], "sys/group_tags": tags[1]}
     if "fork_run_id" in meta: found |= {"sys/forking/parent": meta["fork_run_id"], "sys/forking/step": _step_of(meta["fork_step"])}
     return found
@@ -749,7 +772,7 @@ def list_attributes(
     match = _matcher(attributes)
     return sorted({name for run_id in list_runs(runs, project, root) for name in _attributes(run_id, match, root, kind)})
 
-# %% ../nbs/05a_record.ipynb #10ac7eb7
+# %% ../nbs/05a_record.ipynb #4ad88f38
 def fetch_runs_table(
     runs=None,       # a list of run ids, a run's id, or a regular expression; `None` for all
     attributes=None, # a regular expression, or a list of exact names; `None` for all
@@ -762,11 +785,11 @@ def fetch_runs_table(
     "A `DataFrame` with a row for each run: configs, tags, and the last value of each series. After `neptune_query.runs.fetch_runs_table`."
     import pandas as pd
     check_choice("sort_direction", sort_direction, ["desc", "asc"])
-    chosen, match, by = list_runs(runs, project, root), _matcher(attributes), _matcher([sort_by])
-    keys = {run_id: _attributes(run_id, by, root).get(sort_by) for run_id in chosen}
-    have = sorted((r for r in chosen if keys[r] is not None), key=lambda r: keys[r], reverse=sort_direction == "desc")
-    order = (have + [r for r in chosen if keys[r] is None])[:limit]
-    rows = [_attributes(run_id, match, root) for run_id in order]
+    match = _matcher(attributes)
+    rows = {run_id: _attributes(run_id, lambda name: name == sort_by or match(name), root) for run_id in list_runs(runs, project, root)}
+    have = sorted((r for r in rows if rows[r].get(sort_by) is not None), key=lambda r: rows[r][sort_by], reverse=sort_direction == "desc")
+    order = (have + [r for r in rows if rows[r].get(sort_by) is None])[:limit]
+    rows = [{name: value for name, value in rows[r].items() if match(name)} for r in order]
     columns = pd.Index(sorted({name for row in rows for name in row}), name="attribute")
     return pd.DataFrame([[row.get(c) for c in columns] for row in rows], index=pd.Index(order, name="run"), columns=columns)
 
@@ -865,7 +888,7 @@ def _import_snapshot(store, m, files): # one message into the record
         for call, number in ((store.add_tags, 1), (store.remove_tags, 2)):
             if tags := [t for t, op in change.string.values.items() if op == number]: call(tags, path == "sys/group_tags")
 
-# %% ../nbs/05a_record.ipynb #ec5edc02
+# %% ../nbs/05a_record.ipynb #edd8ef9d
 def _import_queue(path, meta, file): # one queue as one session; makes the record if it is the first
     with closing(sqlite3.connect(file.absolute().as_uri() + "?mode=ro", uri=True)) as db:
         requests = db.execute("SELECT destination, source_path FROM file_upload_requests").fetchall()
@@ -884,16 +907,17 @@ def _import_queue(path, meta, file): # one queue as one session; makes the recor
         elif store is not None: _import_snapshot(store, m, files)
     if store is not None: store.close()
 
+# %% ../nbs/05a_record.ipynb #0ce860be
 def import_neptune_store(
     path,      # a folder with offline queues anywhere below it, or one `run_operations.sqlite3`
     root=None, # the runs directory to import into; `None` for the default
 ) -> list:
     "Make a record of each run in neptune-scale's offline queues (format v5); the ids. Raises `CcdiffError` if one is there already. Changes no queue."
+    import shutil
     queues, ids = _neptune_queues(path), []
     for project, run_id in queues:
         if run_dir(_local_id(run_id), root).exists(): raise CcdiffError(f"run {_local_id(run_id)!r} exists; import into another folder with root=….")
     for (project, run_id), files in queues.items():
-        import shutil
         part = runs_dir(root) / f".import-{os.getpid()}-{_local_id(run_id)}"
         try:
             for _, file in files: _import_queue(part / RECORD, {"run_id": _local_id(run_id), "project": project, "neptune_run_id": run_id}, file)

@@ -137,7 +137,7 @@ canvas { width: 100%; height: 210px; display: block } .read { min-height: 1.4em;
 figcaption { font-size: .75rem; color: var(--soft) } pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; max-height: 16rem; overflow-y: auto; font-size: .8rem }
 """
 
-# %% ../nbs/05aa_report.ipynb #bd04f897
+# %% ../nbs/05aa_report.ipynb #b9d46e16
 _SCRIPT_BASE = """
 const D = JSON.parse(document.getElementById('data').textContent), main = document.querySelector('main');
 const colors = ['#1f77b4', '#ff7f0e', '#2ca02c', '#d62728', '#9467bd', '#8c564b', '#e377c2', '#7f7f7f', '#bcbd22', '#17becf'];
@@ -162,7 +162,8 @@ function canvas(card) { // a fresh canvas in device pixels, with its context
 }
 """
 
-_SCRIPT_CURVES = """
+# %% ../nbs/05aa_report.ipynb #2b7e7e41
+_SCRIPT_AXES = """
 function frame(g, box, xs, ys, xPixel, yPixel, yLabel) { // axes with ticks
   g.fillStyle = g.strokeStyle = g.soft; g.lineWidth = 1; g.textAlign = 'center'; g.textBaseline = 'top'; g.globalAlpha = 1;
   g.beginPath(); g.moveTo(box.l, box.t); g.lineTo(box.l, box.b); g.lineTo(box.r, box.b); g.stroke();
@@ -175,6 +176,10 @@ function line(g, x, y, from, to, xPixel, yPixel) {
   for (let k = from; k < to; k++) { if (y[k] === null) { pen = false; continue; } pen ? g.lineTo(xPixel(x[k]), yPixel(y[k])) : g.moveTo(xPixel(x[k]), yPixel(y[k])); pen = true; }
   g.stroke();
 }
+"""
+
+# %% ../nbs/05aa_report.ipynb #9723982e
+_SCRIPT_CURVES = """
 function drawCurves(card, series) {
   const [g, W, H] = canvas(card), box = {l: 52, r: W - 18, t: 8, b: H - 22}, shown = series.filter(s => on[s.run]).map(s => ({...s, y: smoothed(s.y)}));
   const scale = v => v === null || (state.log && v <= 0) ? null : state.log ? Math.log10(v) : v;
@@ -196,8 +201,8 @@ function drawCurves(card, series) {
 }
 """
 
-# %% ../nbs/05aa_report.ipynb #2575185d
-_SCRIPT_REST = """
+# %% ../nbs/05aa_report.ipynb #ad81509e
+_SCRIPT_HEAT = """
 function nearest(x, v) { let a = 0, b = x.length - 1; while (a < b) { const m = (a + b) >> 1; x[m] < v ? a = m + 1 : b = m; } return a && v - x[a - 1] < x[a] - v ? a - 1 : a; }
 function readCurves(card, event) { // the values under the pointer
   const out = card.querySelector('.read'); out.replaceChildren();
@@ -212,6 +217,10 @@ function drawHeat(card, h) {
   const span = h.last - h.first || 1, xPixel = v => box.l + w / 2 + (v - h.first) / span * (box.r - box.l - w), yPixel = v => box.b - (v - h.low) / (h.high - h.low) * (box.b - box.t);
   frame(g, box, h.first === h.last ? [h.first] : ticks(h.first, h.last, 5), ticks(h.low, h.high, 4), xPixel, yPixel, number);
 }
+"""
+
+# %% ../nbs/05aa_report.ipynb #edbc4fca
+_SCRIPT_CARDS = """
 function chart(title, draw, runs) { // a card that draws itself when it is in sight
   const card = el('div', {className: 'card'}, el('h3', {}, ...title), el('canvas'), el('div', {className: 'read'}));
   const update = () => { card.hidden = !runs.some(i => on[i]); if (!card.hidden && card.seen) draw(card); };
@@ -228,6 +237,7 @@ function section(title, groups, open = true) { // {name: cards}, folded by the n
 function each(data, make) { const found = {}; for (const name in data) found[name] = make(name, data[name]); return found; }
 """
 
+# %% ../nbs/05aa_report.ipynb #8f3cc0e1
 _SCRIPT_PAGE = """
 function runTable() {
   const body = el('tbody', {className: 'runs'}), keys = ['experiment', 'state', 'created', 'parent', 'step', 'tags'];
@@ -253,13 +263,13 @@ if (D.configs.length) main.append(el('h2', {textContent: 'Settings'}), configTab
 window.addEventListener('resize', () => redraw.forEach(f => f()));
 """
 
-# %% ../nbs/05aa_report.ipynb #54646ca5
+# %% ../nbs/05aa_report.ipynb #e98e812d
 def report_html(
     data: dict, # what `report_data` returned
 ) -> str:
     "The page as one text: style, script and data, and no address of anything outside."
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    script = _SCRIPT_BASE + _SCRIPT_CURVES + _SCRIPT_REST + _SCRIPT_PAGE
+    script = _SCRIPT_BASE + _SCRIPT_AXES + _SCRIPT_CURVES + _SCRIPT_HEAT + _SCRIPT_CARDS + _SCRIPT_PAGE
     title = html.escape(", ".join(r["id"] for r in data["runs"][:5]) or "no runs")
     policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
     return (f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">\n'

@@ -47,7 +47,7 @@ def load_pipeline(
     images = checkpoint.state.get("images")
     return checkpoint.pipeline, images.get("class_names") if isinstance(images, dict) else None
 
-# %% ../nbs/04b_sample.ipynb #0556885e
+# %% ../nbs/04b_sample.ipynb #afa84f63
 def sample_images(
     pipeline,                # a `ClassConditionedPipeline`
     labels,                  # one label per image
@@ -56,7 +56,7 @@ def sample_images(
     guidance_scale: float = 1.0, # above 1, push towards the label; only for networks with a null class
     batch_size: int = 100,   # images drawn at a time
     show_progress: bool = False, # a progress bar for each batch
-) -> "torch.Tensor":
+):
     "Images (N, C, H, W) on the CPU, float in [-1, 1], one per label, each with its own generator."
     import torch
     from ccdiff.pipeline import image_generators

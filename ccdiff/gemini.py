@@ -207,7 +207,7 @@ class RateLimit:
         end = self.clock.time() + seconds
         while (left := end - self.clock.time()) > 0 and not self.stopping.is_set(): self.clock.sleep(min(left, 1.0))
 
-# %% ../nbs/10b_gemini.ipynb #26b933d1
+# %% ../nbs/10b_gemini.ipynb #b57ba144
 def _try_to_send(limit):
     "(ticket, 0) if a request may leave now, else (None, seconds to wait). One transaction: two processes cannot both take the last place."
     now = limit.clock.time()
@@ -216,7 +216,7 @@ def _try_to_send(limit):
     with store._lock:
         store.run("begin immediate")
         try:
-            recent = store.run("select until from requests where model=? and until>? order by until desc limit ?", limit.model, now - 60, limit.rpm)
+            recent = store.run("select until from requests where model=? and until>? and start<? order by until desc limit ?", limit.model, now - 60, now + 60, limit.rpm)
             if len(recent) == limit.rpm: return None, recent[-1]["until"] + 60 - now
             store.run("insert into requests (model, start, until) values (?, ?, ?)", limit.model, now, now + limit.slack_s)
             return store.run("select last_insert_rowid() as id")[0]["id"], 0.0

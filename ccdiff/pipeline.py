@@ -6,7 +6,8 @@
 __all__ = ['SCHEDULERS', 'make_scheduler', 'image_generators', 'ClassConditionedPipelineOutput', 'Grid',
            'ClassConditionedPipeline']
 
-# %% ../nbs/03_pipeline.ipynb #695f983b
+# %% ../nbs/03_pipeline.ipynb #4368897f
+import functools
 import importlib
 import inspect
 import json
@@ -398,7 +399,8 @@ class _Grids(_Call):
         self.scheduler = _build_scheduler(name, self.scheduler.config, overrides)
         return self
 
-# %% ../nbs/03_pipeline.ipynb #dd4206d8
+# %% ../nbs/03_pipeline.ipynb #65053d25
+@functools.cache
 def _portable_source(
     module, # a module of this package, or a shipped copy of one
 ) -> str:
@@ -506,7 +508,7 @@ def _put_folder(
     os.rename(new, target)
     shutil.rmtree(previous, ignore_errors=True)
 
-# %% ../nbs/03_pipeline.ipynb #6d98c3b3
+# %% ../nbs/03_pipeline.ipynb #75dd0fe1
 def _save_state(
     folder: Path, # an existing folder
     plain: dict,  # what goes into state.json as it is
@@ -526,10 +528,18 @@ def _load_state(
     "The dict that `_save_state` was given, `packed` included."
     from safetensors.torch import load_file
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    for name in names:
+    for name in state.pop("packed", names): # a checkpoint of the trainer holds more
         file = folder / f"{name}.safetensors"
         state[name] = unpack_state(state[name], load_file(file) if file.exists() else {})
     return state
+
+def _load_raw_weights(
+    folder: Path, # a checkpoint of the trainer, or a training state
+    unet,         # the network, loaded with the weights to sample with
+):
+    "Where training averages the weights, a checkpoint keeps the raw ones beside the pipeline: those are the ones to train on."
+    from safetensors.torch import load_file
+    if (folder / "model.safetensors").is_file(): unet.load_state_dict(load_file(folder / "model.safetensors"))
 
 # %% ../nbs/03_pipeline.ipynb #c9203b8d
 def _parameter_names(
@@ -556,7 +566,7 @@ def _tie_optimizer(
     for group in optimizer.param_groups: group["params"] = [parameters[next(left)] for _ in group["params"]]
     optimizer.load_state_dict(state)
 
-# %% ../nbs/03_pipeline.ipynb #531182ec
+# %% ../nbs/03_pipeline.ipynb #43b5a874
 class _SaveState(_Sharing):
     "Saving a training."
     def save_training_state(
@@ -572,6 +582,7 @@ class _SaveState(_Sharing):
         target = Path(directory).absolute()
         if target.exists() and not (target / "state.json").exists() and (not target.is_dir() or any(target.iterdir())):
             raise CcdiffError(f"{target} is there and holds no training state; give another folder, or remove it.")
+        if (target / "manifest.json").exists(): raise CcdiffError(f"{target} is a checkpoint of the trainer, which is not replaced; give another folder.")
         target.parent.mkdir(parents=True, exist_ok=True)
         new = Path(tempfile.mkdtemp(prefix=f".{target.name}.new-", dir=target.parent))
         try:
@@ -583,7 +594,7 @@ class _SaveState(_Sharing):
         finally: shutil.rmtree(new, ignore_errors=True)
         return target
 
-# %% ../nbs/03_pipeline.ipynb #44b60d3e
+# %% ../nbs/03_pipeline.ipynb #c77ec6fe
 class _LoadState(_SaveState):
     "Loading a training."
     @classmethod
@@ -598,10 +609,12 @@ class _LoadState(_SaveState):
         if not folder.exists() and (previous := folder.with_name(f".{folder.name}.previous")).exists(): folder = previous
         if not (folder / "state.json").is_file(): raise CcdiffError(f"{folder} holds no training state (no state.json); save_training_state writes one.")
         pipeline, state = cls.from_pretrained(folder / "pipeline", use_safetensors=True), _load_state(folder, ("optimizer", "extra"))
+        _load_raw_weights(folder, pipeline.unet)
         if device is not None: pipeline.to(choose_device(device))
         names, extra = state.pop("parameters"), state.pop("extra")
         if optimizer is not None:
             if state["optimizer"] is None: raise CcdiffError(f"{folder} was saved without an optimizer; call load_training_state without one.")
+            if names is None: raise CcdiffError(f"{folder} does not say which parameters its optimizer trained; load it without one.")
             _tie_optimizer(optimizer, pipeline.unet, names, state["optimizer"])
         return pipeline, {**extra, **state}
 

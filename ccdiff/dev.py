@@ -14,7 +14,6 @@ import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-import contextlib
 
 # %% ../nbs/90_dev.ipynb #1de4d9d9
 def setup_notebook():

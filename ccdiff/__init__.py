@@ -12,7 +12,7 @@ _homes = {
     "pipeline": ("ClassConditionedPipeline",),
     "tracking": ("Run", "Histogram", "File"),
     "watcher": ("TorchWatcher",),
-    "trainer": ("Trainer", "TrainConfig"),
+    "trainer": ("Trainer", "TrainConfig", "config_of_run"),
     "judge": ("LocalJudge",),
     "gemini": ("GeminiJudge",),
     "evaluator": ("Evaluator",),

@@ -337,9 +337,8 @@ class _Draw(_Loop):
         self.maybe_free_model_hooks()
         return x
 
-# %% ../nbs/03_pipeline.ipynb #1b24e3cd
+# %% ../nbs/03_pipeline.ipynb #6b519de7
 class _Call(_Draw):
-    "The pipeline's call."
     @torch.no_grad()
     def __call__(
         self,

@@ -69,7 +69,7 @@ class _Forward:
         planes = self.class_emb(class_labels).to(sample.dtype)[:, :, None, None].expand(-1, -1, *sample.shape[2:])
         return self.model(torch.cat([sample, planes], dim=1), timestep, return_dict=return_dict)
 
-# %% ../nbs/02_unet.ipynb #0b2bb16f
+# %% ../nbs/02_unet.ipynb #1cf88b77
 class _StrictFiles:
     "Files are loaded completely or not at all, and saved without the path they came from."
     @classmethod
@@ -86,6 +86,8 @@ class _StrictFiles:
         if wrong:
             says = "; ".join(f"{len(v)} {k.replace('_keys', '')}, e.g. {sorted(map(str, v))[0]}" for k, v in wrong.items())
             raise CcdiffError(f"the weights in {pretrained_model_name_or_path} do not fit this network ({says}). The file is damaged or belongs to another model.")
+        for p in model.parameters():
+            if p.device.type == "cpu": p.data = p.data.clone() # aligned
         return (model, info) if output_loading_info else model
 
     def save_config(

@@ -609,9 +609,10 @@ class LocalJudge(_Grades):
         "A new judge. The same images and seed give the same judge on the same machine and number of threads."
         return _fit(cls, images, name or images.name, epochs, seed, letters, held_out, on)
 
-# %% ../nbs/10a_judge.ipynb #ed3ca21f
+# %% ../nbs/10a_judge.ipynb #46ee4b9d
 def _fit(cls, images, name, epochs, seed, letters, held_out, on):
     "See `LocalJudge.fit`."
+    images = images.to("cpu")
     least = int(torch.bincount(images.labels, minlength=images.num_classes).min())
     if least * held_out < 10: raise CcdiffError(f"the smallest class has {least} images; a judge needs at least {math.ceil(10 / held_out)} of each class.")
     if letters is None: letters = list(map(str, images.class_names)) == list("0123456789")

@@ -570,11 +570,9 @@ def _read_judge(name, folder):
                         {k: v for k, v in net.state_dict().items() if k.endswith("num_batches_tracked")})
     return net.eval(), card, [tensors[f"reference.{c}"] for c in range(len(card["classes"]))]
 
-# %% ../nbs/10a_judge.ipynb #b116b635
-JUDGES = ("mnist", "digits") # the judges in the package
-
-class LocalJudge(_Grades):
-    "A judge that needs no key: a small network with a class for what is not a digit, calibrated on real images."
+# %% ../nbs/10a_judge.ipynb #769ff74f
+class _Stored(_Grades):
+    "What a LocalJudge is made of, and how it is written."
     def __init__(self,
                  net: JudgeNet,    # in eval mode
                  card: dict,       # settings and measurements
@@ -584,6 +582,16 @@ class LocalJudge(_Grades):
 
     id = property(lambda self: f"local:{self.name}@{self.card.get('sha256', 'unsaved')[:8]}", doc="Name and version: the first 8 digits of the weights' hash.")
 
+    def save(self,
+             folder): # an existing folder
+        "Write the judge's two files, which `LocalJudge.load(name, folder)` reads."
+        _write_judge(self, folder)
+
+# %% ../nbs/10a_judge.ipynb #76233562
+JUDGES = ("mnist", "digits") # the judges in the package
+
+class LocalJudge(_Stored):
+    "A judge that needs no key: a small network with a class for what is not a digit, calibrated on real images."
     @classmethod
     def load(cls,
              name: str = "mnist", # a judge of the package, or of `folder`
@@ -591,11 +599,6 @@ class LocalJudge(_Grades):
         "A saved judge; its weights are checked against the card's sha256."
         if folder is None: check_choice("judge", name, JUDGES, hint="For other images use LocalJudge.fit(images).")
         return cls(*_read_judge(name, folder or files("ccdiff") / "weights"), name)
-
-    def save(self,
-             folder): # an existing folder
-        "Write the judge's two files, which `load(name, folder)` reads."
-        _write_judge(self, folder)
 
     @classmethod
     def fit(cls,
@@ -609,9 +612,10 @@ class LocalJudge(_Grades):
         "A new judge. The same images and seed give the same judge on the same machine and number of threads."
         return _fit(cls, images, name or images.name, epochs, seed, letters, held_out, on)
 
-# %% ../nbs/10a_judge.ipynb #ed3ca21f
+# %% ../nbs/10a_judge.ipynb #46ee4b9d
 def _fit(cls, images, name, epochs, seed, letters, held_out, on):
     "See `LocalJudge.fit`."
+    images = images.to("cpu")
     least = int(torch.bincount(images.labels, minlength=images.num_classes).min())
     if least * held_out < 10: raise CcdiffError(f"the smallest class has {least} images; a judge needs at least {math.ceil(10 / held_out)} of each class.")
     if letters is None: letters = list(map(str, images.class_names)) == list("0123456789")

@@ -272,13 +272,13 @@ def _pixel_metrics(reference, ink):
     return {"background": p["background"], "levels": _earth_mover(p["pixels"], real["pixels"]),
             "ink": float(wasserstein_distance(p["ink"], real["ink"])), "grain": float(wasserstein_distance(p["grain"], real["grain"]))}
 
-# %% ../nbs/09_metrics.ipynb #acd8ef02
+# %% ../nbs/09_metrics.ipynb #1aba53c6
 def fit_reference(
     images: ImageSet, # real images, at least 200
     seed: int = 0,    # of the cut
 ) -> Reference:
     "A `Reference` from any image set, in the pinned nets; the part that is not reference gives the floors."
-    refuse_prefix(images)
+    refuse_prefix(images := images.to("cpu"))
     if len(images) < 200: raise CcdiffError(f"a reference needs at least 200 real images; {images.name} has {len(images)}.")
     kept, pool = split_images(images, max(0.5, min(0.6, 1000 / len(images))), seed)
     pool = _shuffled(pool, seed)
@@ -409,7 +409,7 @@ class Metrics(dict):
                          f"{show(m.times_floor, '.1f'):>9}" + ("" if m.value is not None else "  " + m.note))
         return "\n".join(lines)
 
-# %% ../nbs/09_metrics.ipynb #9b186288
+# %% ../nbs/09_metrics.ipynb #b30fbb2d
 def measure(
     images,                          # (N, C, H, W): uint8, or float in [0, 1] or [-1, 1]
     labels,                          # (N,): the classes that were asked for
@@ -434,18 +434,19 @@ def measure(
     if train_images is not None:
         values, real_values = _memorised(ink, train_images, seed)
         found |= values; real = real | real_values
-    return Metrics({k: _metric(k, found.get(k), real.get(k), len(ink)) for k in METRICS if k in found or LEAST.get(k, 0) > len(ink)})
+    drawn = {"precision": min(len(ink), len(reference.images))}
+    return Metrics({k: _metric(k, found.get(k), real.get(k), len(ink), drawn.get(k)) for k in METRICS if k in found or LEAST.get(k, 0) > len(ink)})
 
-# %% ../nbs/09_metrics.ipynb #c5654117
-def _metric(name, value, real, n):
-    "One row: the value, the real mean and spread, the multiple of the floor, Wilson's interval for a share of samples."
+# %% ../nbs/09_metrics.ipynb #511c8bfa
+def _metric(name, value, real, n, drawn=None):
+    "One row: the value, the real mean and spread, the multiple of the floor, Wilson's interval for a share of the samples (of those drawn)."
     better, note = METRICS[name]
     if value is None: return Metric(name, None, None, None, None, None, n, better, f"needs at least {LEAST[name.split()[0]]:,} samples; there are {n:,}")
     mean, spread = real or (None, None)
     times = value / mean if name.startswith("fd") and mean else None
     share = name in ("agreement", "precision", "twins", "copies")
     if share and spread is not None: spread = max(spread, 1 / n) # one image more or less is no difference
-    return Metric(name, value, mean, spread, times, wilson_interval(round(value * n), n) if share else None, n, better, note)
+    return Metric(name, value, mean, spread, times, wilson_interval(round(value * (drawn or n)), drawn or n) if share else None, n, better, note)
 
 def _memorised(ink, train_images, seed, probe=1000):
     "({\"copies\", \"nearest\"} of the samples, the same for training images among the others)."

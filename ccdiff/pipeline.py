@@ -505,7 +505,7 @@ def _put_folder(
     os.rename(new, target)
     shutil.rmtree(previous, ignore_errors=True)
 
-# %% ../nbs/03_pipeline.ipynb #6d98c3b3
+# %% ../nbs/03_pipeline.ipynb #591a0fa7
 def _save_state(
     folder: Path, # an existing folder
     plain: dict,  # what goes into state.json as it is
@@ -527,7 +527,7 @@ def _load_state(
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     for name in names:
         file = folder / f"{name}.safetensors"
-        state[name] = unpack_state(state[name], load_file(file) if file.exists() else {})
+        state[name] = unpack_state(state[name], {k: v.clone() for k, v in load_file(file).items()} if file.exists() else {}) # not tied to the file
     return state
 
 # %% ../nbs/03_pipeline.ipynb #c9203b8d

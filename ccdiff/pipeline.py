@@ -507,7 +507,7 @@ def _put_folder(
     os.rename(new, target)
     shutil.rmtree(previous, ignore_errors=True)
 
-# %% ../nbs/03_pipeline.ipynb #75dd0fe1
+# %% ../nbs/03_pipeline.ipynb #86032f57
 def _save_state(
     folder: Path, # an existing folder
     plain: dict,  # what goes into state.json as it is
@@ -529,7 +529,7 @@ def _load_state(
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     for name in state.pop("packed", names): # a checkpoint of the trainer holds more
         file = folder / f"{name}.safetensors"
-        state[name] = unpack_state(state[name], load_file(file) if file.exists() else {})
+        state[name] = unpack_state(state[name], {k: v.clone() for k, v in load_file(file).items()} if file.exists() else {}) # not tied to the file
     return state
 
 def _load_raw_weights(

@@ -618,7 +618,7 @@ class _Watch(_Loops):
         if self._mode is None and not self._forced: self._mode = self._kind_of_loop(ask)
         return self._watch_before(ask) if self._mode == "before" and not self._forced else self._watch_after(ask)
 
-# %% ../nbs/06_watcher.ipynb #1dd0f92d
+# %% ../nbs/06_watcher.ipynb #65a12ca2
 class TorchWatcher(_Watch):
     "Logs what happens inside `model`: statistics of activations, gradients, parameters and updates, and findings. After Neptune's TorchWatcher 0.2."
     def __init__(
@@ -628,7 +628,7 @@ class TorchWatcher(_Watch):
         tensor_stats=("mean",),  # some of `STATS`, as a list or as "hist,mean,norm"
         base_namespace: str = "debug", # where the keys begin
         track_layers=None,       # types of modules or patterns of names; None for all leaves, [] for parameters and their gradients only
-        every: int = 50,         # steps between looks
+        every: int = 100,        # steps between looks
         health=HealthLimits(),   # the limits for findings; None to look for none
     ):
         if not isinstance(model, nn.Module): raise CcdiffError(f"model must be a torch.nn.Module, not a {type(model).__name__}.")

@@ -136,4 +136,4 @@ def main(
     try:
         out = _picture_path(args.pop("out")) # before the work, not after it
         print(save_image(sample_grid(**args, show_progress=sys.stderr.isatty()), out))
-    except CcdiffError as e: sys.exit(f"ccdiff-sample: {e}")
+    except CcdiffError as e: p.exit(2, f"ccdiff-sample: error: {e}\n")

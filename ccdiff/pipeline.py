@@ -216,12 +216,13 @@ class ClassConditionedPipelineOutput(BaseOutput):
     class_labels: torch.Tensor # (B,) int64 on the CPU
 
 class Grid(NamedTuple):
-    "What `generate_grid` returns."
+    "What `generate_grid` returns: a tuple whose parts also have names, `.pil_grid` or `[\"pil_grid\"]`."
     images: torch.Tensor       # (rows * columns, C, H, W) in [0, 1]
     grid: torch.Tensor         # (C, height, width) in [0, 1], all of them on one sheet
     pil_images: list           # the same as PIL images
     pil_grid: Any              # the sheet as a PIL image
     class_labels: torch.Tensor # (rows * columns,) int64
+    def __getitem__(self, key): return getattr(self, key) if isinstance(key, str) else tuple.__getitem__(self, key)
 
 # %% ../nbs/03_pipeline.ipynb #d440b1e3
 def _finish(

@@ -3,6 +3,7 @@ from configparser import ConfigParser
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.sdist import sdist
 
 here = Path(__file__).parent
 parser = ConfigParser(delimiters=["="])
@@ -12,6 +13,14 @@ cfg = parser["DEFAULT"]
 
 def lines(key):
     return [line.strip() for line in cfg.get(key, "").splitlines() if line.strip()]
+
+
+class SourceArchive(sdist):
+    "The source archive holds settings.ini, without which this file cannot run."
+
+    def make_distribution(self):
+        self.filelist.append("settings.ini")
+        super().make_distribution()
 
 
 suffix = "_requirements"
@@ -37,5 +46,6 @@ setup(
         "console_scripts": lines("console_scripts"),
         "nbdev": [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"],
     },
+    cmdclass={"sdist": SourceArchive},
     zip_safe=False,
 )

@@ -154,7 +154,7 @@ def summarize_judge(
     return {"id": judge.id, "status": grades.status, "message": getattr(grades, "message", ""), "fatal": getattr(grades, "fatal", False), "notes": getattr(grades, "notes", []),
             "versions": grades.versions, "questions": questions, "trust": trust, "judge_untrusted": bool(trust["untrusted"]), "controls": grades.controls, **about, **card}
 
-# %% ../nbs/11_evaluator.ipynb #cc67dd83
+# %% ../nbs/11_evaluator.ipynb #220067cf
 @dataclass
 class Report:
     "What an evaluation found. `data` is what report.json holds."
@@ -168,6 +168,11 @@ class Report:
         "\"complete\", \"partial\" (answers are missing), or \"failed\" (a judge could not be asked at all and something has to be changed)."
         judges = self.data["judges"].values()
         return "failed" if any(j["fatal"] for j in judges) else "partial" if any(j["status"] != "complete" for j in judges) else "complete"
+
+    @property
+    def headline(self) -> str:
+        "The report in one sentence."
+        return _headline(self.data)
 
     def __repr__(self): return report_text(self.data)
 

@@ -474,14 +474,14 @@ class _Evidence:
 class _Replay:
     "Finding out more about a step that was not finite."
     def _where_it_began(self, batch):
-        "Run this process's part once more under a `TorchWatcher` and return its findings; `[]` if there are none."
+        "Run this process's part once more under a `TorchWatcher` and return its findings, what is not finite first; `[]` if there are none."
         from ccdiff.watcher import TorchWatcher, WatchLog
         try:
             self.optimizer.zero_grad()
             with TorchWatcher(self.unet, WatchLog(), tensor_stats=("nonfinite",), every=1) as watcher:
                 watcher.before_step(self.step + 1)
                 self.objective.losses(self.unet, batch.x0, batch.labels, batch.noise, batch.timesteps).mean().backward()
-                return watcher.watch(self.step + 1)
+                return sorted(watcher.watch(self.step + 1), key=lambda f: f.kind != "nonfinite")
         except Exception as e: warnings.warn(f"the layer could not be found ({type(e).__name__}: {e})", stacklevel=5)
         return []
 

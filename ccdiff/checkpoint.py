@@ -285,11 +285,11 @@ class Checkpoint:
     model: dict = field(repr=False)      # state dict of the training network: raw weights, for `unet.load_state_dict`
     state: dict        # what `save_checkpoint` was given as `state`, and "step"
     optimizer: dict | None = field(default=None, repr=False)    # for `load_state_dict`; `None` if there was none, and so below
-    lr_scheduler: dict | None = field(default=None, repr=False)
-    ema: dict | None = field(default=None, repr=False)
-    scaler: dict | None = field(default=None, repr=False)
+    lr_scheduler: dict | None = field(default=None, repr=False) # for `load_state_dict`
+    ema: dict | None = field(default=None, repr=False)          # for `EMAModel.load_state_dict`
+    scaler: dict | None = field(default=None, repr=False)       # of the gradient scaler, with fp16
     rng: dict | None = field(default=None, repr=False)          # for `set_rng_state`
-    extra: dict = field(default_factory=dict, repr=False)
+    extra: dict = field(default_factory=dict, repr=False)       # tensors that `save_checkpoint` was given besides
     parameters: list | None = field(default=None, repr=False)   # names of the optimizer's parameters in its order; `None` if not known
     verified: bool = True # False for a folder of `save_training_state`, which has no manifest to check
 

@@ -5,8 +5,10 @@
 # %% auto #0
 __all__ = ['TrainingPanel', 'DigitStudio', 'RunComparer', 'WatcherExplorer']
 
-# %% ../nbs/12_widgets.ipynb #eb900da5
+# %% ../nbs/12_widgets.ipynb #4277ccf5
 import base64
+import contextlib
+import functools
 import html
 import threading
 import time
@@ -323,22 +325,59 @@ def _settings_table(runs, root):
     body = "".join(f"<tr>{cell('th', name)}{''.join(cell('td', v) for v in values)}</tr>" for name, values in rows)
     return f'<table><caption style="text-align:left">Settings that differ</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
-# %% ../nbs/12_widgets.ipynb #e5e166a6
-class RunComparer(_Panel):
+# %% ../nbs/12_widgets.ipynb #6119fef3
+def _metric_order(name):
+    "Training first, what the watcher saw last."
+    return {"train": 0, "evals": 1, "debug": 3}.get(name.split("/")[0], 2), name
+
+class _ComparerWork(_Panel):
+    "What happens when something is chosen."
+    def _offer(self, control, options, wanted):
+        "New options for a list, with those of `wanted` chosen that are among them."
+        self._quiet = True
+        control.options = options
+        control.value = tuple(o for o in options if o in wanted)
+        self._quiet = False
+
+    def _chosen(self, runs_changed):
+        "Draw anew; other runs may have other metrics."
+        from ccdiff.record import list_attributes
+        if self._quiet: return
+        try:
+            self._clear_error()
+            if runs_changed and self.runs.value:
+                there = sorted(list_attributes(list(self.runs.value), kind="metric", root=self.root), key=_metric_order)
+                wanted = [m for m in self.metrics.value if m in there] or [m for m in there if m == "train/loss"] or there[:1]
+                self._offer(self.metrics, there, wanted)
+            self._draw()
+        except Exception as e: self._show_error(e)
+
+    def _draw(self):
+        "Curves and table."
+        from ccdiff.tracking import plot_curves
+        runs, metrics = list(self.runs.value), list(self.metrics.value)
+        self.figure = plot_curves(runs, metrics, self.smooth.value, self.log_y.value, self.root) if runs and metrics else None
+        self.image.value = _image(self.figure, f"Curves of {', '.join(metrics)} for the runs {', '.join(runs)}") if self.figure else ""
+        self.table.value = _settings_table(runs, self.root) if runs else ""
+        self._say(f"{len(runs)} runs, {len(metrics)} metrics; dashed: inherited from the parent, dot: the fork" if self.figure else
+                  "choose at least one run and one metric" if self.runs.options else "there are no runs yet; train one, then read again")
+
+# %% ../nbs/12_widgets.ipynb #abd57a13
+class RunComparer(_ComparerWork):
     "Curves of several runs, forks joined to their parents, and the settings in which they differ. `figure` is what is shown."
     def __init__(self,
                  root=None): # the runs directory; None for the default
         import ipywidgets
         self.root, self.figure, self.error, self._quiet = root, None, None, False
-        tall = {"rows": 8}
-        self.runs = _control("SelectMultiple", "runs", "28em", **tall)
-        self.metrics = _control("SelectMultiple", "metrics", "26em", **tall)
+        self.runs = _control("SelectMultiple", "runs", "28em", rows=8)
+        self.metrics = _control("SelectMultiple", "metrics", "26em", rows=8)
         self.smooth = _control("IntSlider", "smoothing", "20em", value=1, min=1, max=200, continuous_update=False)
         self.log_y = _control("Checkbox", "logarithmic", indent=False)
         self.again_button = _control("Button", "Read again", "10em", icon="refresh", tooltip="look for new runs and new points")
         self.image, self.table = ipywidgets.HTML(), ipywidgets.HTML()
         self._assemble([self.runs, self.metrics], [self.smooth, self.log_y, self.again_button], self.image, self.table)
-        for control in (self.runs, self.metrics, self.smooth, self.log_y): control.observe(lambda change: self._chosen(change), "value")
+        self.runs.observe(lambda _: self._chosen(True), "value")
+        for control in (self.metrics, self.smooth, self.log_y): control.observe(lambda _: self._chosen(False), "value")
         self.again_button.on_click(lambda _: self.refresh())
         self.refresh()
 
@@ -347,8 +386,205 @@ class RunComparer(_Panel):
         from ccdiff.record import list_runs
         there = list_runs(root=self.root)
         self._offer(self.runs, there, self.runs.value or there[-2:])
-        self._chosen()
+        self._chosen(True)
 
-# %% ../nbs/12_widgets.ipynb #50351b4f
-class WatcherExplorer(_Panel):
-    "Layers × steps of a run that was watched; choose a cell for its histogram."
+# %% ../nbs/12_widgets.ipynb #026354be
+_CLICKS = """
+function render({ model, el }) {
+  const img = document.createElement('img');
+  const show = () => { img.src = model.get('src'); img.alt = model.get('alt'); };
+  const tell = event => { model.set('event', {...event, number: (model.get('event').number || 0) + 1}); model.save_changes(); };
+  img.tabIndex = 0; img.style.cssText = 'max-width: 100%; cursor: crosshair';
+  img.setAttribute('data-lm-suppress-shortcuts', 'true');
+  img.addEventListener('click', e => tell({x: e.offsetX / img.clientWidth, y: e.offsetY / img.clientHeight}));
+  img.addEventListener('keydown', e => {
+    const move = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]}[e.key];
+    if (move) { e.preventDefault(); e.stopPropagation(); tell({move}); }
+  });
+  model.on('change:src', show); show(); el.append(img);
+}
+export default { render };
+"""
+
+@functools.cache
+def _clickable():
+    "The class of a picture that tells of clicks and arrow keys, or None without anywidget."
+    try: import anywidget
+    except ImportError: return None
+    import traitlets
+    class ClickableImage(anywidget.AnyWidget):
+        "`event` is `{'x': …, 'y': …}`, shares of width and height from the top left, or `{'move': [columns, rows]}`."
+        _esm, src, alt, event = _CLICKS, traitlets.Unicode().tag(sync=True), traitlets.Unicode().tag(sync=True), traitlets.Dict().tag(sync=True)
+    return ClickableImage
+
+# %% ../nbs/12_widgets.ipynb #6df37652
+class _HeatMap(_Panel):
+    "Layers × steps."
+    def _read(self):
+        "What is to be seen of the chosen kind and statistic: `{layer: {step: value}}`, in the order of the picture."
+        from ccdiff.watcher import _series
+        return _series(self.log, self.kind.value, self.stat.value, self.names.value or "*", self.prefix)
+
+    def _draw_map(self):
+        "The heat map, with a frame around the chosen cell."
+        from ccdiff.pictures import figure
+        from ccdiff.watcher import plot_heat_map
+        rows, steps = list(self._rows), self._steps
+        fig, ax = figure(width=7, height=max(2.2, min(6, 1 + .09 * len(rows))))
+        plot_heat_map(self.log, self.kind.value, self.stat.value, self.names.value or "*", self.prefix, ax=ax)
+        column, row = steps.index(self.step.value), rows.index(self.layer.value)
+        for color, width in (("black", 3), ("white", 1.2)):
+            ax.add_patch(_rectangle(column, row, edgecolor=color, linewidth=width))
+        self._ax = ax
+        self._put(fig, f"{self.stat.value} of {self.kind.value}s, {len(rows)} layers from top to bottom, steps {steps[0]:g} to {steps[-1]:g} from left to right; "
+                       f"chosen: {self.layer.value} at step {self.step.value:g}")
+
+    def click(self,
+              x: float,  # from the left, as a share of the picture's width
+              y: float): # from the top, as a share of its height
+        "Choose the cell at this place of the picture; beside the map nothing happens."
+        fig, ax = self._ax.figure, self._ax
+        wide, high = fig.get_size_inches() * fig.dpi
+        column, row = ax.transData.inverted().transform((x * wide, (1 - y) * high))
+        self._choose(round(float(column)), round(float(row)))
+
+def _rectangle(column, row, **how):
+    "A frame around a cell of an image plot."
+    from matplotlib.patches import Rectangle
+    return Rectangle((column - .5, row - .5), 1, 1, fill=False, **how)
+
+# %% ../nbs/12_widgets.ipynb #5a79f11a
+class _Cell(_HeatMap):
+    "One layer at one step."
+    def _choose(self, column, row):
+        "The cell in this column and row, if there is one."
+        rows, steps = list(self._rows), self._steps
+        if not (0 <= column < len(steps) and 0 <= row < len(rows)): return
+        with self._together(): self.layer.value, self.step.value = rows[row], steps[column]
+
+    def move(self,
+             columns: int, # steps to the right
+             rows: int):   # layers down
+        "Go on from the chosen cell; at the edge nothing happens."
+        self._choose(self._steps.index(self.step.value) + columns, list(self._rows).index(self.layer.value) + rows)
+
+    def _draw_cell(self):
+        "The chosen layer over the steps, and its histogram at the chosen step, if one was logged."
+        from ccdiff.pictures import plot_histogram, plot_lines
+        layer, step = self.layer.value, self.step.value
+        points, h = self._rows[layer], self._histogram(layer, step)
+        line = plot_lines({layer: (list(points), list(points.values()))}, ylabel=f"{self.stat.value} of the {self.kind.value}")
+        line.axes[0].axvline(step, color="0.6", lw=1, zorder=0)
+        self.line_picture.value = _image(line, f"{self.stat.value} of {layer} over the steps; at step {step:g}: {points.get(step, float('nan')):.4g}")
+        if h is not None: self.histogram_picture.value = _image(plot_histogram({layer: h}, xlabel=f"{self.kind.value} at step {step:g}"), f"Histogram of {layer}, {self.kind.value} at step {step:g}, {h}")
+        else: self.histogram_picture.value = "<p>no histogram was logged here (tensor_stats with 'hist')</p>"
+        value = f"{points[step]:.4g}" if step in points else "not logged"
+        self._say(f"{layer}, step {step:g}: {self.stat.value} {value}")
+
+# %% ../nbs/12_widgets.ipynb #35485391
+class _Explored(_Cell):
+    "Where the numbers come from."
+    def _open(self, run, root):
+        "A `WatchLog` of what was watched; histograms of a run are read when they are asked for."
+        from ccdiff.record import fetch_metrics
+        from ccdiff.watcher import WatchLog
+        self.run_id, self.root = (None if hasattr(run, "metrics") else run), root
+        if self.run_id is None: return run
+        log, table = WatchLog(), fetch_metrics([run], r"/(activation|gradient|parameters)/", root=root).droplevel("run")
+        for key in table: log.metrics[key] = table[key].dropna().to_dict()
+        return log
+
+    def _histogram(self, layer, step):
+        "The `Histogram` of a layer at a step, or None."
+        kind = self.kind.value
+        keys = [k for k in self.log.metrics if k.startswith(self.prefix) and k.rsplit("/", 1)[0].endswith(f"/{kind}/{layer}")]
+        key = keys[0].rsplit("/", 1)[0] + "/hist"
+        if self.run_id is not None and key not in self.log.histograms:
+            from ccdiff.record import fetch_series
+            found = fetch_series([self.run_id], [key], root=self.root)
+            self.log.histograms[key] = found[key].droplevel("run").dropna().to_dict() if key in found else {}
+        return self.log.histograms.get(key, {}).get(step)
+
+    def _kinds(self):
+        "`{kind: [statistics that a logarithm can show]}` of what was logged."
+        found = {}
+        for key in self.log.metrics:
+            parts = key.rsplit("/", 3)
+            if len(parts) == 4 and key.startswith(self.prefix) and parts[3] not in ("mean", "min"): found.setdefault(parts[1], {})[parts[3]] = True
+        return {kind: list(stats) for kind, stats in found.items()}
+
+# %% ../nbs/12_widgets.ipynb #2b9e7b77
+class _ExplorerView(_Explored):
+    "What the explorer looks like, and what happens when something is chosen."
+    def _build(self):
+        import ipywidgets
+        self.kind = _control("Dropdown", "kind", "14em", options=list(self._stats))
+        self.stat = _control("Dropdown", "statistic", "16em", options=next(iter(self._stats.values())))
+        self.names = _control("Text", "layers", "18em", value="*", continuous_update=False, placeholder="*.weight", tooltip="a pattern of names, such as *conv* or *.weight")
+        self.layer = _control("Dropdown", "layer", "32em")
+        self.step = _control("SelectionSlider", "step", "24em", options=[0])
+        self.map_picture = _clickable()() if _clickable() else ipywidgets.HTML()
+        self.line_picture, self.histogram_picture = ipywidgets.HTML(), ipywidgets.HTML()
+        self._assemble([self.kind, self.stat, self.names], self.map_picture, [self.layer, self.step], [self.histogram_picture, self.line_picture])
+        for control in (self.kind, self.stat, self.names): control.observe(self._other_map, "value")
+        for control in (self.layer, self.step): control.observe(self._other_cell, "value")
+        if _clickable(): self.map_picture.observe(self._on_event, "event")
+
+    def _on_event(self, change):
+        "A click or an arrow key from the browser."
+        event = change["new"]
+        if "move" in event: self.move(*event["move"])
+        elif "x" in event: self.click(event["x"], event["y"])
+
+    def _put(self, fig, alt):
+        "Show the heat map."
+        from ccdiff.pictures import png
+        if not _clickable(): self.map_picture.value = _image(fig, alt); return
+        self.map_picture.alt = alt
+        self.map_picture.src = "data:image/png;base64," + base64.b64encode(png(fig)).decode()
+
+    @contextlib.contextmanager
+    def _together(self):
+        "Several controls change inside the block; drawn once, at its end."
+        self._quiet = True
+        try: yield
+        finally: self._quiet = False
+        self._other_cell()
+
+# %% ../nbs/12_widgets.ipynb #84540227
+class WatcherExplorer(_ExplorerView):
+    "Layers × steps of a run that was watched; a click, the arrow keys or the controls choose a cell, whose layer is drawn over the steps with its histogram."
+    def __init__(self,
+                 run,              # a run's id, or a `WatchLog`
+                 root=None,        # the runs directory; None for the default
+                 prefix: str = ""): # how the keys begin, if several watchers logged to one run
+        self.prefix, self.error, self._quiet = prefix, None, False
+        self.log = self._open(run, root)
+        self._stats = self._kinds()
+        if not self._stats:
+            raise CcdiffError(f"nothing of run {run!r} was watched under {prefix or 'any name'}: train with watch_every=50 and tensor_stats='hist,mean,norm', or use a TorchWatcher.")
+        self._build()
+        self._other_map()
+
+    def _other_map(self, change=None):
+        "Another kind, statistic or pattern: other rows and columns."
+        if self._quiet: return
+        try:
+            self._clear_error()
+            self._quiet = True
+            stat, self.stat.options = self.stat.value, self._stats[self.kind.value]
+            self.stat.value = stat if stat in self.stat.options else "rms" if "rms" in self.stat.options else self.stat.options[0]
+            self._rows = self._read()
+            layer, step, self._steps = self.layer.value, self.step.value, sorted({s for v in self._rows.values() for s in v})
+            self.layer.options, self.step.options = list(self._rows), [(f"{s:.6g}", s) for s in self._steps]
+            self.layer.value = layer if layer in self._rows else next(iter(self._rows))
+            self.step.value = step if step in self._steps else self._steps[-1]
+        except Exception as e: return self._show_error(e)
+        finally: self._quiet = False
+        self._other_cell()
+
+    def _other_cell(self, change=None):
+        "Another layer or step: another frame, line and histogram."
+        if self._quiet: return
+        try: self._clear_error(); self._draw_map(); self._draw_cell()
+        except Exception as e: self._show_error(e)

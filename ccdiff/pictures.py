@@ -145,14 +145,14 @@ def _gif(frames, milliseconds, scale, there_and_back):
     pictures[0].save(out, "GIF", save_all=True, append_images=pictures[1:], duration=times, loop=0, optimize=True)
     return out.getvalue()
 
-# %% ../nbs/04c_pictures.ipynb #1c8666e7
+# %% ../nbs/04c_pictures.ipynb #ce3e7e18
 def png(
     picture,      # a PIL image or a matplotlib figure
-    dpi: int = 80, # dots an inch, for figures
+    dpi: int | None = None, # dots an inch, for figures; None for the figure's own
 ) -> bytes:
     "The bytes of a PNG: for widgets, files and the web."
     out = io.BytesIO()
-    if hasattr(picture, "savefig"): picture.savefig(out, format="png", dpi=dpi)
+    if hasattr(picture, "savefig"): picture.savefig(out, format="png", dpi=dpi or "figure")
     else: picture.save(out, "PNG", optimize=True)
     return out.getvalue()
 

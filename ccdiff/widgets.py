@@ -15,7 +15,7 @@ import time
 import traceback
 from .core import CcdiffError, check_int
 
-# %% ../nbs/12_widgets.ipynb #3e800743
+# %% ../nbs/12_widgets.ipynb #d2a20162
 def _image(
     picture,       # a PIL image or a matplotlib figure
     alt: str,      # what it shows, for those who do not see it
@@ -34,7 +34,7 @@ def _control(
 ):
     "A control with a label that is not cut off."
     import ipywidgets
-    style = {} if kind == "Button" else {"style": {"description_width": "initial"}}
+    style = {"style": {"description_width": "initial", **({"button_width": "auto"} if kind == "ToggleButtons" else {})}} if kind != "Button" else {}
     return getattr(ipywidgets, kind)(description=description, layout={"width": width}, **style, **traits)
 
 # %% ../nbs/12_widgets.ipynb #228cd0fc
@@ -98,7 +98,7 @@ class _TrainingView(_Panel):
         self.stop_button.disabled = not busy or state == "stopping"
         self._say(self._sentence())
 
-# %% ../nbs/12_widgets.ipynb #42bfa8bd
+# %% ../nbs/12_widgets.ipynb #0911add8
 class _TrainingPictures(_TrainingView):
     "The loss and the samples."
     def _sentence(self):
@@ -123,12 +123,13 @@ class _TrainingPictures(_TrainingView):
     def _draw_samples(self):
         "One image of each class with the weights as they are now, the same noise each time: a new column of the film."
         import torch
-        from ccdiff.pictures import Film, between_seeds
+        from ccdiff.pictures import Film
         t, c = self.trainer, self.trainer.config
         names = [str(n) for n in t.images.class_names]
         drawn = t.pipeline(list(range(len(names))), num_inference_steps=c.sample_steps or 10, seed=c.seed, guidance_scale=c.guidance_scale, show_progress=False, output_type="latent").images
         self.film = Film(torch.cat([*([self.film.frames] if self.film else []), drawn.float().cpu()[None]]), [*(self.film.captions if self.film else []), str(t.step)], names, "step")
-        self.sample_picture.value = _image(self.film.strip(8, max(1, 300 // (len(names) * t.images.image_size))), f"Samples of {', '.join(names)}, a column for each of the steps {', '.join(self.film.captions[-8:])}")
+        size = t.images.image_size
+        self.sample_picture.value = _image(self.film.strip(8, max(1, min(56 // size, 300 // (len(names) * size)))), f"Samples of {', '.join(names)}, a column for each of the steps {', '.join(self.film.captions[-8:])}")
 
 # %% ../nbs/12_widgets.ipynb #ea05628c
 class _TrainingThread(_TrainingPictures):
@@ -312,15 +313,16 @@ class DigitStudio(_StudioWork):
         from ccdiff.sample import save_image
         return save_image(self.picture, file)
 
-# %% ../nbs/12_widgets.ipynb #df9c5574
+# %% ../nbs/12_widgets.ipynb #3393c2ec
 def _settings_table(runs, root):
     "An HTML table of the settings in which the runs differ; a sentence if there are none."
     from ccdiff.record import fetch_runs_table
     table = fetch_runs_table(runs, r"^config/", root=root).reindex(runs)
-    shown = {name: ["" if v is None or v != v else str(v) for v in table[name]] for name in table}
-    rows = [(name.removeprefix("config/"), values) for name, values in shown.items() if len(set(values)) > 1]
+    text = lambda v: "" if v is None or v != v else f"{v:.6g}" if isinstance(v, float) else str(v)
+    shown = {name.removeprefix("config/"): [text(v) for v in table[name]] for name in table}
+    rows = [(name, values) for name, values in shown.items() if len(set(values)) > 1 and name not in ("run_id", "neptune_mode")]
     if len(runs) < 2 or not rows: return "" if len(runs) < 2 else "<p>No setting differs.</p>"
-    cell = lambda tag, text: f'<{tag} style="text-align:left;padding:.1em .8em .1em 0">{html.escape(text)}</{tag}>'
+    cell = lambda tag, text: f'<{tag} style="text-align:left;padding:0 1em 0 0;line-height:1.6">{html.escape(text)}</{tag}>'
     head = "".join(cell("th", r) for r in ["setting", *runs])
     body = "".join(f"<tr>{cell('th', name)}{''.join(cell('td', v) for v in values)}</tr>" for name, values in rows)
     return f'<table><caption style="text-align:left">Settings that differ</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
@@ -417,7 +419,7 @@ def _clickable():
         _esm, src, alt, event = _CLICKS, traitlets.Unicode().tag(sync=True), traitlets.Unicode().tag(sync=True), traitlets.Dict().tag(sync=True)
     return ClickableImage
 
-# %% ../nbs/12_widgets.ipynb #6df37652
+# %% ../nbs/12_widgets.ipynb #a5901235
 class _HeatMap(_Panel):
     "Layers × steps."
     def _read(self):
@@ -430,7 +432,8 @@ class _HeatMap(_Panel):
         from ccdiff.pictures import figure
         from ccdiff.watcher import plot_heat_map
         rows, steps = list(self._rows), self._steps
-        fig, ax = figure(width=7, height=max(2.2, min(6, 1 + .09 * len(rows))))
+        fig, ax = figure(width=6, height=max(2.2, min(4.8, 1 + .09 * len(rows))))
+        fig.set_dpi(100)
         plot_heat_map(self.log, self.kind.value, self.stat.value, self.names.value or "*", self.prefix, ax=ax)
         column, row = steps.index(self.step.value), rows.index(self.layer.value)
         for color, width in (("black", 3), ("white", 1.2)):
@@ -513,7 +516,7 @@ class _Explored(_Cell):
             if len(parts) == 4 and key.startswith(self.prefix) and parts[3] not in ("mean", "min"): found.setdefault(parts[1], {})[parts[3]] = True
         return {kind: list(stats) for kind, stats in found.items()}
 
-# %% ../nbs/12_widgets.ipynb #2b9e7b77
+# %% ../nbs/12_widgets.ipynb #7e1467d8
 class _ExplorerView(_Explored):
     "What the explorer looks like, and what happens when something is chosen."
     def _build(self):
@@ -525,7 +528,7 @@ class _ExplorerView(_Explored):
         self.step = _control("SelectionSlider", "step", "24em", options=[0])
         self.map_picture = _clickable()() if _clickable() else ipywidgets.HTML()
         self.line_picture, self.histogram_picture = ipywidgets.HTML(), ipywidgets.HTML()
-        self._assemble([self.kind, self.stat, self.names], self.map_picture, [self.layer, self.step], [self.histogram_picture, self.line_picture])
+        self._assemble([self.kind, self.stat, self.names], [self.map_picture, ipywidgets.VBox([self.histogram_picture, self.line_picture])], [self.layer, self.step])
         for control in (self.kind, self.stat, self.names): control.observe(self._other_map, "value")
         for control in (self.layer, self.step): control.observe(self._other_cell, "value")
         if _clickable(): self.map_picture.observe(self._on_event, "event")

@@ -310,12 +310,12 @@ def read_pipeline(
 ):
     "The `ClassConditionedPipeline` in `folder`, on the CPU: classes from our own tables, safetensors only, no code from the folder. `CcdiffError` if it is not one."
     import diffusers
-    from ccdiff.pipeline import SCHEDULERS, ClassConditionedPipeline
+    from ccdiff.pipeline import FLOW_SCHEDULERS, SCHEDULERS, ClassConditionedPipeline
     from ccdiff.unet import ClassConditionedUnet
     folder = Path(folder)
     try:
         name = json.loads((folder / "scheduler/scheduler_config.json").read_text(encoding="utf-8"))["_class_name"]
-        check_choice("scheduler", name, [cls for cls, *_ in SCHEDULERS.values()])
+        check_choice("scheduler", name, [cls for cls, *_ in (*SCHEDULERS.values(), *FLOW_SCHEDULERS.values())])
         scheduler = getattr(diffusers, name).from_pretrained(folder / "scheduler", local_files_only=True)
         unet = ClassConditionedUnet.from_pretrained(folder / "unet", use_safetensors=True, local_files_only=True)
     except Exception as e: raise CcdiffError(f"{folder} is not a pipeline that can be loaded: {e}") from e

@@ -763,7 +763,17 @@ class _Recording:
         if there or resumed: return dict(resume=True, resume_step=self.step)
         return dict(fork_run_id=parent["run_id"], fork_step=parent["step"]) if parent else {}
 
-# %% ../nbs/08_trainer.ipynb #16c0ff10
+# %% ../nbs/08_trainer.ipynb #235e2ff3
+def _description(t):
+    "What the record says of a trainer before its first step: arguments, network, pipeline, optimizer, and where it starts, counted from 0."
+    pipeline = t.pipeline
+    count = lambda trained: sum(p.numel() for p in t.unet.parameters() if p.requires_grad or not trained)
+    return {**{f"config/args/{k}": v for k, v in t.config.to_dict().items()}, "config/run_id": t.run_id, "config/net/repr": str(t.unet),
+            "config/net/num_params": count(False), "config/net/num_trainable_params": count(True), "config/pipeline/repr": str(pipeline),
+            "config/opt/repr": str(t.optimizer.optimizer), "config/start_epoch": t.step // t.steps_per_epoch, "config/start_step": t.step % t.steps_per_epoch,
+            "config/start_global_step": t.step}
+
+# %% ../nbs/08_trainer.ipynb #d027069a
 class _Tracking:
     "The record is open while training goes on."
     @contextlib.contextmanager
@@ -771,7 +781,7 @@ class _Tracking:
         "`self.run` and `self.watcher` inside the block."
         run = self._open_run()
         self.run = _Guarded(run)
-        self.run.log_configs({f"config/{k}": v for k, v in self.config.to_dict().items()})
+        self.run.log_configs(_description(self))
         self.run.log_configs({f"environment/{k}": v for k, v in self.environment.items()})
         self.run.log_configs({"images/summary": self.images.summary(), "images/fingerprint": self.images.fingerprint})
         self.watcher, how = _Guarded(self._make_watcher(run)), None
@@ -807,16 +817,17 @@ def sample_grid(
     out = trainer.pipeline(labels, num_inference_steps=steps, seed=c.seed, guidance_scale=c.guidance_scale, guidance_interval=c.guidance_interval, show_progress=False, output_type="latent")
     return image_grid(out["images"], labels, columns=per_class, class_names=names, scale=scale)
 
-# %% ../nbs/08_trainer.ipynb #fd96104d
+# %% ../nbs/08_trainer.ipynb #7e29dcdc
 class _Reporting:
     "What is said while training: metrics, pictures, a bar."
-    def _report(self, metrics, bar):
-        "Log one step."
+    def _report(self, metrics, bar, seconds):
+        "Log one step that took so many seconds."
         now = time.monotonic()
         rate, self._last = self.config.batch_size / max(now - self._last, 1e-9), now
         self._rate = rate if self._rate is None else 0.9 * self._rate + 0.1 * rate
         self.history.append({"step": self.step, **metrics})
-        self.run.log_metrics(data={**metrics, "train/images_per_second": self._rate}, step=self.step)
+        place = {"train/step": (self.step - 1) % self.steps_per_epoch, "train/global_step": self.step, "train/step_time_s": seconds}
+        self.run.log_metrics(data={**metrics, **place, "train/images_per_second": self._rate}, step=self.step)
         bar.set_postfix({"loss": f"{metrics['train/loss']:.4f}", "images/s": f"{self._rate:.0f}"}, refresh=False)
         bar.update()
 
@@ -855,7 +866,7 @@ class _Asking:
             except EOFError: return "n"
         return _agree(self.accelerator, ask).strip().lower() in ("", "y", "yes")
 
-# %% ../nbs/08_trainer.ipynb #7fc2b9c7
+# %% ../nbs/08_trainer.ipynb #a42497cb
 class _Fitting(_Drawing, _Gradients, _Stepping, _Finite, _Evidence, _Replay, _Signals, _Building, _Parts, _Loading, _Saving, _Recording, _Tracking, _Reporting, _Asking):
     "The loop."
     def fit(self) -> TrainResult:
@@ -877,16 +888,17 @@ class _Fitting(_Drawing, _Gradients, _Stepping, _Finite, _Evidence, _Replay, _Si
         "Steps, and a checkpoint at every interval and at the end."
         self.model.train()
         while self.step < self.total_steps and not self._stopping() and self._may_go_on():
+            began = time.perf_counter()
             metrics = self.train_step()
-            self._report(metrics, bar)
+            self._report(metrics, bar, time.perf_counter() - began)
             if self.step % self.config.checkpoint_interval == 0: self._checkpoint()
             try: self.on_step and self.on_step(self, metrics)
             except KeyboardInterrupt: self._signal = signal.SIGINT
         if self.saved_step != self.step: self._checkpoint()
 
-# %% ../nbs/08_trainer.ipynb #460acaa9
-class _Ending:
-    "The beginning and the end of `fit`."
+# %% ../nbs/08_trainer.ipynb #b9b4a229
+class _Claiming:
+    "The beginning of `fit`."
     def _claim(self, stack):
         "Take the run's lock and make sure that nobody has trained it further meanwhile."
         from ccdiff.checkpoint import RunLock, checkpoint_step, list_checkpoints, supersede_checkpoints, verify_checkpoint, write_parent
@@ -899,9 +911,16 @@ class _Ending:
         self._left_behind = []
         if self.parent: write_parent(self.run_id, self.parent["run_id"], self.parent["step"])
 
+# %% ../nbs/08_trainer.ipynb #af222c77
+class _Ending(_Claiming):
+    "Checkpoints on the way, and the end of `fit`."
     def _checkpoint(self):
-        "Save, and show where training stands."
-        if self.config.save_checkpoints: self.checkpoint_path = self.save()
+        "Save, say so in the record, and show where training stands."
+        if self.config.save_checkpoints:
+            began = time.perf_counter()
+            self.checkpoint_path = self.save()
+            self.run.log_metrics(data={"checkpoints/save_time_s": time.perf_counter() - began}, step=self.step)
+            self.run.log_string_series(data={"checkpoints/path": "/".join(self.checkpoint_path.parts[-3:])}, step=self.step)
         self._preview()
 
     def _restore_generators(self):

@@ -126,13 +126,17 @@ class _WatchingOptions:
     guidance_scale: float = _option(1.0, "guidance of the sample grids; above 1 needs --label-drop")
     guidance_interval: tuple = _option((0.0, 1.0), "guide the sample grids between these fractions of the noise scale only, such as 0.2,0.8", parse=_interval)
 
-# %% ../nbs/08_trainer.ipynb #44b544ff
+# %% ../nbs/08_trainer.ipynb #c0b7f629
 PRESETS = {
     "quick": dict(dataset="digits", block_out_channels=(16, 32, 48), layers_per_block=1, attention=False, conditioning="time",
                   prediction_type="v_prediction", label_drop=0.1, batch_size=32, max_steps=900, learning_rate=3e-3, lr_scheduler="linear",
                   warmup_steps=20, ema_decay=0.995, checkpoint_interval=300, evaluate=10, guidance_scale=1.5, neptune_experiment="quick"),
 }
 PRESETS["classic"] = {}
+PRESETS["fast"] = dict(
+    block_out_channels=(16, 32, 48), layers_per_block=1, attention=False, norm_num_groups=16, conditioning="scale_shift", prediction_type="flow_prediction", bounded_loss=True,
+    timestep_sampling="stratified", label_drop=0.1, optimizer="muon", batch_size=64, max_steps=3000, learning_rate=4e-3, lr_scheduler="linear", warmup_steps=50, max_grad_norm=1.0,
+    ema_decay=0.998, sample_steps=8, checkpoint_interval=500, neptune_experiment="fast")
 
 # %% ../nbs/08_trainer.ipynb #40a728fb
 def _check_number(name, value, low, high=float("inf"), closed=True):

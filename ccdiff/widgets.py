@@ -213,11 +213,11 @@ class TrainingPanel(_TrainingButtons):
         if self._thread is not None: self._thread.join(timeout)
         return self.result if self.state in ("stopped", "done") else None
 
-# %% ../nbs/12_widgets.ipynb #fca69b3c
+# %% ../nbs/12_widgets.ipynb #6b243b13
 def _solvers(pipeline):
-    "`[(what the menu says, name or None)]`: the scheduler the pipeline came with, then all that can sample from its network."
+    "`[(what the menu says, name)]`, an empty name first: the scheduler the pipeline came with, then all that can sample from its network."
     from ccdiff.pipeline import SCHEDULERS
-    found = [(f"as saved ({type(pipeline.scheduler).__name__.removesuffix('Scheduler')})", None)]
+    found = [(f"as saved ({type(pipeline.scheduler).__name__.removesuffix('Scheduler')})", "")]
     for name in SCHEDULERS:
         try: type(pipeline)(unet=pipeline.unet, scheduler=pipeline.scheduler).use_scheduler(name)
         except CcdiffError: continue

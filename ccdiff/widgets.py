@@ -98,7 +98,7 @@ class _TrainingView(_Panel):
         self.stop_button.disabled = not busy or state == "stopping"
         self._say(self._sentence())
 
-# %% ../nbs/12_widgets.ipynb #0911add8
+# %% ../nbs/12_widgets.ipynb #8c9ae706
 class _TrainingPictures(_TrainingView):
     "The loss and the samples."
     def _sentence(self):
@@ -126,7 +126,8 @@ class _TrainingPictures(_TrainingView):
         from ccdiff.pictures import Film
         t, c = self.trainer, self.trainer.config
         names = [str(n) for n in t.images.class_names]
-        drawn = t.pipeline(list(range(len(names))), num_inference_steps=c.sample_steps or 10, seed=c.seed, guidance_scale=c.guidance_scale, show_progress=False, output_type="latent").images
+        drawn = t.pipeline(list(range(len(names))), num_inference_steps=c.sample_steps or 10, seed=c.seed, guidance_scale=c.guidance_scale,
+                           guidance_interval=c.guidance_interval, show_progress=False, output_type="latent").images
         self.film = Film(torch.cat([*([self.film.frames] if self.film else []), drawn.float().cpu()[None]]), [*(self.film.captions if self.film else []), str(t.step)], names, "step")
         size = t.images.image_size
         self.sample_picture.value = _image(self.film.strip(8, max(1, min(56 // size, 300 // (len(names) * size)))), f"Samples of {', '.join(names)}, a column for each of the steps {', '.join(self.film.captions[-8:])}")
@@ -213,11 +214,11 @@ class TrainingPanel(_TrainingButtons):
         if self._thread is not None: self._thread.join(timeout)
         return self.result if self.state in ("stopped", "done") else None
 
-# %% ../nbs/12_widgets.ipynb #fca69b3c
+# %% ../nbs/12_widgets.ipynb #6b243b13
 def _solvers(pipeline):
-    "`[(what the menu says, name or None)]`: the scheduler the pipeline came with, then all that can sample from its network."
+    "`[(what the menu says, name)]`, an empty name first: the scheduler the pipeline came with, then all that can sample from its network."
     from ccdiff.pipeline import SCHEDULERS
-    found = [(f"as saved ({type(pipeline.scheduler).__name__.removesuffix('Scheduler')})", None)]
+    found = [(f"as saved ({type(pipeline.scheduler).__name__.removesuffix('Scheduler')})", "")]
     for name in SCHEDULERS:
         try: type(pipeline)(unet=pipeline.unet, scheduler=pipeline.scheduler).use_scheduler(name)
         except CcdiffError: continue

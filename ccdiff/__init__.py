@@ -15,7 +15,7 @@ _homes = {
     "trainer": ("Trainer", "TrainConfig", "config_of_run"),
     "judge": ("LocalJudge",),
     "gemini": ("GeminiJudge",),
-    "evaluator": ("Evaluator",),
+    "evaluator": ("Evaluator", "compare"),
 }
 _home_of = {name: home for home, names in _homes.items() for name in names}
 __all__ = sorted(_home_of)

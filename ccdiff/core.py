@@ -6,8 +6,9 @@
 __all__ = ['CcdiffError', 'check_choice', 'check_int', 'choose_device', 'stateless_seed', 'generator', 'check_run_id',
            'new_run_id', 'runs_dir', 'run_dir', 'pack_state', 'unpack_state']
 
-# %% ../nbs/00_core.ipynb #dbfe04e9
+# %% ../nbs/00_core.ipynb #92efcde8
 import hashlib
+import operator
 import os
 import re
 from datetime import datetime, timezone
@@ -31,19 +32,19 @@ def check_choice(
     guess = f" Did you mean {near[0]!r}?" if near else ""
     raise CcdiffError(f"{name}={value!r} is not known; choose one of {', '.join(map(repr, allowed))}.{guess}{' ' + hint if hint else ''}")
 
-# %% ../nbs/00_core.ipynb #9a3fc8e0
+# %% ../nbs/00_core.ipynb #1d68ac42
 def check_int(
     name: str,         # the argument's name
-    value,             # what was given: an int or a numpy integer, not a bool
+    value,             # what was given: an int, or a numpy or torch integer without dimensions; not a bool
     minimum: int = 0,  # the least value allowed
     maximum: int | None = None, # the greatest value allowed; None for no bound
 ) -> int:
     "`value` as an int if it is a whole number in `[minimum, maximum]`, else a `CcdiffError`."
-    whole = isinstance(value, int) or (hasattr(value, "__index__") and getattr(value, "ndim", 0) == 0)
+    try: number = None if getattr(value, "ndim", 0) or "bool" in str(getattr(value, "dtype", type(value))) else operator.index(value)
+    except TypeError: number = None # floats, and tensors that hold one
+    if number is not None and minimum <= number and (maximum is None or number <= maximum): return number
     bounds = f"a whole number of at least {minimum}" if maximum is None else f"a whole number from {minimum} to {maximum}"
-    if isinstance(value, bool) or not whole or value < minimum or (maximum is not None and value > maximum):
-        raise CcdiffError(f"{name}={value!r} must be {bounds}.")
-    return int(value)
+    raise CcdiffError(f"{name}={value!r} must be {bounds}.")
 
 # %% ../nbs/00_core.ipynb #93b35207
 def choose_device(

@@ -340,14 +340,14 @@ class Modes:
         less = {"system": False, "json": False, "resolution": None, "thinking": "LOW" if self.thinking == "MINIMAL" else None}
         return replace(self, **{what: less[what]})
 
-# %% ../nbs/10b_gemini.ipynb #c18e766f
+# %% ../nbs/10b_gemini.ipynb #b4006828
 def make_request(
     prompt: Prompt, # the question
     modes: Modes,   # how the model is spoken to
     budget: int = 1024, # tokens that the answer may have, thoughts among them
 ) -> tuple:
     "(text, config) for `generate_content`; the target has no way in."
-    config = {"max_output_tokens": budget}
+    config = {"max_output_tokens": budget, "automatic_function_calling": {"disable": True}}    # nothing is called; some versions of the client warn otherwise
     if modes.thinking: config["thinking_config"] = {"thinking_level": modes.thinking}
     if modes.resolution: config["media_resolution"] = modes.resolution
     if modes.system: config["system_instruction"] = SYSTEM_PROMPT
@@ -366,7 +366,7 @@ def _gemini_client(timeout_s):
     options = {"api_version": "v1beta", "timeout": int(timeout_s * 1000)}
     return genai.Client(vertexai=False, api_key=key, http_options=options)
 
-# %% ../nbs/10b_gemini.ipynb #f91d7a37
+# %% ../nbs/10b_gemini.ipynb #18ecc5ce
 class _Grading:
     "What a `GeminiJudge` does with images."
     def grade(
@@ -386,6 +386,10 @@ class _Grading:
         keys = {t.key for tasks in _tasks(self, pixels(images)) for t in tasks}
         stored = len(find_answers(self.store, keys))
         return len(keys) - stored, stored
+
+    def apart(self) -> "GeminiJudge":
+        "The same judge with a request for each question: same client, same store and so the same limit."
+        return GeminiJudge(self.model, self.rpm, self.store, False, self.votes, self.side, self.replay, self.slack_s, workers=self.workers, show_progress=False, client=self.client, clock=self.clock)
 
 # %% ../nbs/10b_gemini.ipynb #124ea107
 class GeminiJudge(_Grading):

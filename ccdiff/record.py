@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MAX_STEP', 'RECORD', 'Histogram', 'File', 'plain_step', 'flatten', 'plain_metrics', 'plain_configs', 'bad_names',
            'plain_texts', 'plain_histogram', 'FileItem', 'store_file', 'LocalStore', 'open_run', 'list_runs',
-           'fetch_metrics', 'fetch_series', 'last_steps', 'list_attributes', 'fetch_runs_table', 'download_files',
-           'verify_record', 'import_neptune_store']
+           'fetch_metrics', 'fetch_series', 'last_step', 'last_steps', 'list_attributes', 'fetch_runs_table',
+           'download_files', 'verify_record', 'import_neptune_store']
 
 # %% ../nbs/05a_record.ipynb #9d1b8b41
 import hashlib
@@ -693,7 +693,16 @@ def fetch_series(
     frame = pd.DataFrame([[rows[k].get(c) for c in names] for k in order], index=index, columns=pd.MultiIndex.from_tuples(names) if names else None, dtype=object)
     return frame if include_time or not names else frame.droplevel(1, axis=1)
 
-# %% ../nbs/05a_record.ipynb #08df4de3
+# %% ../nbs/05a_record.ipynb #8dc9556d
+def last_step(
+    run_id: str, # the run's id
+    root=None,   # the runs directory; `None` for the default
+) -> float | None:
+    "The last step at which this run itself logged anything, hidden points included; None if nothing. Quick however long the record is: the tables are sorted by step."
+    with closing(_read_only(run_dir(run_id, root) / RECORD)) as db:
+        steps = [db.execute(f"SELECT MAX(step) FROM {t}").fetchone()[0] for t in ("metric", "series")]
+    return max((_step_of(s) for s in steps if s is not None), default=None)
+
 def last_steps(
     run_id: str, # the run's id
     root=None,   # the runs directory; `None` for the default
@@ -735,8 +744,15 @@ def _system(run_id, path, meta): # the sys/… attributes of one run, named as N
     if "fork_run_id" in meta: found |= {"sys/forking/parent": meta["fork_run_id"], "sys/forking/step": _step_of(meta["fork_step"])}
     return found
 
-# %% ../nbs/05a_record.ipynb #6e9bdcaa
+# %% ../nbs/05a_record.ipynb #e930dda6
 _KINDS = ("metric", "string", "histogram", "file")
+
+def _ends(db, table, column, names, session, ceiling): # the last row of each attribute of a session, up to a step
+    if len(names) > 4: # one pass over the table finds all
+        sql = f"SELECT attr, MAX(step), {column} FROM {table} WHERE session=? AND step<=? GROUP BY attr" # the row of the largest step
+        return [row for row in db.execute(sql, (session, ceiling)) if row[0] in names]
+    sql = f"SELECT attr, step, {column} FROM {table} WHERE session=? AND step<=? AND attr=? ORDER BY step DESC LIMIT 1" # backwards from the end, to the first hit
+    return [row for attr in names for row in db.execute(sql, (session, ceiling, attr))]
 
 def _last_values(segments, match, wanted=_KINDS): # {path: the last value of the history}: metrics, texts, histograms and files
     found = {}
@@ -745,9 +761,7 @@ def _last_values(segments, match, wanted=_KINDS): # {path: the last value of the
             for table, kinds, column in (("metric", ("metric",), "value"), ("series", ("string", "histogram", "file"), "payload")):
                 names = _names(db, [k for k in kinds if k in wanted], match)
                 for session, ceiling in ceilings.items() if names else ():
-                    sql = f"SELECT attr, MAX(step), {column} FROM {table} WHERE session=? AND step<=? GROUP BY attr" # the row of the largest step
-                    for attr, step, value in db.execute(sql, (session, ceiling)):
-                        if attr not in names: continue
+                    for attr, step, value in _ends(db, table, column, names, session, ceiling):
                         name, kind = names[attr]
                         if found.get(name, (-1,))[:2] <= (step, age << 32 | session): found[name] = (step, age << 32 | session, kind, value, path, run_id)
     return {name: (float("nan") if value is None else value) if kind == "metric" else _unpack_series(kind, value, path, run_id, name, step)

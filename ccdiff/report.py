@@ -263,7 +263,7 @@ if (D.configs.length) main.append(el('h2', {textContent: 'Settings'}), configTab
 window.addEventListener('resize', () => redraw.forEach(f => f()));
 """
 
-# %% ../nbs/05b_report.ipynb #e98e812d
+# %% ../nbs/05b_report.ipynb #928c0bdf
 def report_html(
     data: dict, # what `report_data` returned
 ) -> str:
@@ -285,9 +285,11 @@ def report(
 ) -> Path:
     "Write the page of some runs to a file, whole or not at all; its absolute path."
     path = Path(path).expanduser().absolute()
+    if path.is_dir(): raise CcdiffError(f"{path} is a folder; name the file to write in it, such as {path / 'report.html'}.")
     if not path.parent.is_dir(): raise CcdiffError(f"{path.parent} is no folder; make it first, or write the report elsewhere.")
     part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try: part.write_text(report_html(report_data(runs, attributes, root)), encoding="utf-8"); os.replace(part, path)
+    except OSError as e: raise CcdiffError(f"cannot write {path}: {e}") from e
     finally: part.unlink(missing_ok=True)
     return path
 

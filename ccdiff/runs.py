@@ -6,14 +6,15 @@
 __all__ = ['run_ids', 'find_run', 'summarize', 'list_command', 'show_command', 'verify_command', 'report_server',
            'report_command', 'ui_command', 'sync_command', 'main']
 
-# %% ../nbs/05e_runs.ipynb #04231591
+# %% ../nbs/05e_runs.ipynb #c9e88a73
 import argparse
 import os
 import sys
-from datetime import datetime
+import textwrap
+from datetime import datetime, timezone
 from .core import CcdiffError, run_dir, runs_dir
 
-# %% ../nbs/05e_runs.ipynb #6716ac38
+# %% ../nbs/05e_runs.ipynb #6f39b78a
 def run_ids(
     root=None, # the runs directory; `None` for the default
 ) -> list:
@@ -22,46 +23,76 @@ def run_ids(
     folders = there.iterdir() if there.is_dir() else []
     return sorted(p.name for p in folders if (p / "run.sqlite3").is_file() or (p / "checkpoints").is_dir())
 
+_how_to_begin = "There are no runs yet: `ccdiff-train --preset quick` makes one; --runs-dir or $CCDIFF_RUNS_DIR names another place to look."
+
 def find_run(
-    text: str, # a run's id, or its beginning if that is unique
+    text: str, # a run's id, its beginning, or its beginning and end with … (or ...) between them, if that is unique
     root=None, # the runs directory; `None` for the default
 ) -> str:
     "The id of the run that is meant. Raises `CcdiffError` with the runs that come near."
     ids = run_ids(root)
     if text in ids: return text
-    begin = [i for i in ids if i.startswith(text)]
+    first, _, last = text.replace("...", "…").partition("…")
+    begin = [i for i in ids if i.startswith(first) and i.endswith(last)]
     if len(begin) == 1: return begin[0]
-    if begin: raise CcdiffError(f"{text!r} is the beginning of several runs: {', '.join(begin)}. Type more of the one you mean.")
-    near = [i for i in ids if text in i] or ids[-5:]
-    known = f"Did you mean {', '.join(near)}?" if near else "There are no runs yet: `ccdiff-train --preset quick` makes one."
+    if begin: raise CcdiffError(f"{text!r} fits several runs: {', '.join(begin)}. Type more of the one you mean.")
+    near = [i for i in ids if text in i]
+    known = f"Did you mean {', '.join(near[:5])}?" if near else f"There are {len(ids)}: `ccdiff-runs list` shows them." if ids else _how_to_begin
     raise CcdiffError(f"there is no run {text!r} in {runs_dir(root)}. {known}")
 
-# %% ../nbs/05e_runs.ipynb #0aee9591
+# %% ../nbs/05e_runs.ipynb #20e5359f
+def _bytes(folder): # what the files in it take, in bytes; a file that goes away meanwhile does not count
+    sizes = []
+    for base, _, names in os.walk(folder):
+        for name in names:
+            try: sizes.append(os.lstat(os.path.join(base, name)).st_size)
+            except OSError: pass
+    return sum(sizes)
+
 def summarize(
     run_id: str, # the run's id
     root=None,   # the runs directory; `None` for the default
 ) -> dict:
-    "What the list says of a run: experiment, state, last step, last loss, steps with checkpoints, parent, when it began. A damaged record is a state."
+    "What the list says of a run: experiment, state, last step, last loss, steps with checkpoints, bytes on disk, parent, when it began. A damaged record is a state."
     import sqlite3
     from ccdiff.checkpoint import checkpoint_step, list_checkpoints, read_parent
-    from ccdiff.record import fetch_runs_table, last_steps, verify_record
+    from ccdiff.record import fetch_runs_table, last_step, verify_record
     row = dict.fromkeys(["experiment", "step", "loss", "parent", "parent_step", "created"])
-    row |= {"run": run_id, "state": "no record", "checkpoints": [checkpoint_step(p) for p in list_checkpoints(run_id, root)]}
+    row |= {"run": run_id, "state": "no record", "checkpoints": [checkpoint_step(p) for p in list_checkpoints(run_id, root)], "size": _bytes(run_dir(run_id, root))}
     try:
         if parent := read_parent(run_id, root): row["parent"], row["parent_step"] = parent
         if not (run_dir(run_id, root) / "run.sqlite3").is_file(): return row
         known = fetch_runs_table([run_id], r"^sys/|loss$", root=root).iloc[0].to_dict()
         losses = sorted((k != "train/loss", k) for k, v in known.items() if k.endswith("loss") and isinstance(v, float))
         row |= {"experiment": known.get("sys/name"), "state": known["sys/state"], "created": known["sys/creation_time"],
-                "step": max(last_steps(run_id, root).values(), default=None), "loss": known[losses[0][1]] if losses else None}
+                "step": last_step(run_id, root), "loss": known[losses[0][1]] if losses else None}
         if known.get("sys/forking/parent"): row |= {"parent": known["sys/forking/parent"], "parent_step": known["sys/forking/step"]}
     except (CcdiffError, sqlite3.Error) as e: row["state"] = f"{'damaged' if verify_record(run_id, root) else 'a parent is damaged'}: {e}"
     return row
 
-# %% ../nbs/05e_runs.ipynb #514c9add
+# %% ../nbs/05e_runs.ipynb #9aa16086
 def _number(x): return "" if x is None else f"{x:.5g}" if isinstance(x, float) else str(x)
 
-def _when(t): return "" if t is None else datetime.fromtimestamp(t.timestamp()).strftime("%Y-%m-%d %H:%M")
+def _size(n): # bytes
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if n < 1024 or unit == "GiB": return f"{n:.0f} {unit}" if n >= 100 or unit == "B" else f"{n:.1f} {unit}"
+        n /= 1024
+
+def _ago(t, now=None): # how long ago a datetime was; its date if that is a month or more
+    if t is None: return ""
+    s = ((now or datetime.now(timezone.utc)) - t).total_seconds()
+    for most, unit, seconds in ((90, "s", 1), (5400, "min", 60), (129600, "h", 3600), (30 * 86400, "days", 86400)):
+        if s < most: return f"{max(s, 0) / seconds:.0f} {unit} ago"
+    return datetime.fromtimestamp(t.timestamp()).strftime("%Y-%m-%d")
+
+# %% ../nbs/05e_runs.ipynb #9b953acc
+def _width(): # columns of the terminal; None in a pipe or a file: no limit
+    if os.environ.get("COLUMNS", "").isdigit(): return int(os.environ["COLUMNS"])
+    try: return os.get_terminal_size(sys.stdout.fileno()).columns
+    except (OSError, ValueError): return None
+
+def _cut(text, most): # the beginning and the end of a text that is too long
+    return text if len(text) <= most else f"{text[:most - most // 3 - 1]}…{text[len(text) - most // 3:]}"
 
 def _table(headers, rows):
     "Lines of text, one for each row, below a line of headers; columns whose header ends in '>' are aligned to the right."
@@ -70,35 +101,52 @@ def _table(headers, rows):
     line = lambda cells: "  ".join(c.rjust(w) if h.endswith(">") else c.ljust(w) for h, w, c in zip(headers, widths, cells)).rstrip()
     return [line(names), line(["─" * w for w in widths])] + [line(r) for r in rows]
 
+# %% ../nbs/05e_runs.ipynb #f41c9cd4
+def _fit(headers, rows, width, least=(("experiment", "size>"), 32, ("checkpoints",), 12)):
+    "`_table` within `width` columns: columns are left out and ids are shortened to so many characters, in the order of `least`, until it fits."
+    headers, rows = list(headers), [list(r) for r in rows]
+    excess = lambda: max(map(len, _table(headers, rows))) - width
+    longest = lambda i: max(len(r[i]) for r in rows)
+    for step in least if width else ():
+        if isinstance(step, tuple):
+            for i in [headers.index(name) for name in step if name in headers and excess() > 0][::-1]: headers.pop(i); [r.pop(i) for r in rows]
+        else:
+            while excess() > 0 and longest(i := max((headers.index(h) for h in ("run", "parent@step", "state") if h in headers), key=longest)) > step:
+                most = longest(i) - 1
+                for r in rows: r[i] = _cut(r[i], most)
+    return _table(headers, rows)
+
+# %% ../nbs/05e_runs.ipynb #50405f3a
 def _checkpoints(steps):
     return "" if not steps else str(steps[0]) if len(steps) == 1 else f"{len(steps)}: {steps[0]}…{steps[-1]}"
 
-# %% ../nbs/05e_runs.ipynb #ca659e90
 def list_command(
     args, # parsed arguments: runs_dir, pattern
 ) -> int:
-    "`ccdiff-runs list`: a line for each run, oldest first."
+    "`ccdiff-runs list`: a line for each run, oldest first, within the width of the terminal."
     ids = [i for i in run_ids(args.runs_dir) if args.pattern in i]
     rows = sorted((summarize(i, args.runs_dir) for i in ids), key=lambda r: (r["created"] is None, r["created"], r["run"]))
-    cells = [[r["run"], r["experiment"] or "", r["state"], _number(r["step"]), _number(r["loss"]), _checkpoints(r["checkpoints"]),
-              f"{r['parent']}@{_number(r['parent_step'])}" if r["parent"] else "", _when(r["created"])] for r in rows]
-    if cells: print("\n".join(_table(["run", "experiment", "state", "step>", "loss>", "checkpoints", "parent@step", "began"], cells)))
-    else: print(f"No runs in {runs_dir(args.runs_dir)}." if not args.pattern else f"No run in {runs_dir(args.runs_dir)} has {args.pattern!r} in its name.")
+    cells = [[r["run"], r["experiment"] or "", r["state"], _number(r["step"]), _number(r["loss"]), _checkpoints(r["checkpoints"]), _size(r["size"]),
+              f"{r['parent']}@{_number(r['parent_step'])}" if r["parent"] else "", _ago(r["created"])] for r in rows]
+    if cells: print("\n".join(_fit(["run", "experiment", "state", "step>", "loss>", "checkpoints", "size>", "parent@step", "began"], cells, _width())))
+    elif args.pattern and run_ids(args.runs_dir): print(f"No run in {runs_dir(args.runs_dir)} has {args.pattern!r} in its id. `ccdiff-runs list` shows all.")
+    else: print(f"{runs_dir(args.runs_dir)}: {_how_to_begin}")
     return 0
 
-# %% ../nbs/05e_runs.ipynb #f824b90d
-def _last_values(run_id, root):
+# %% ../nbs/05e_runs.ipynb #4018c7d5
+def _last_values(run_id, root, match=None):
     "`{attribute: (last step, text)}` of the series, in the order of their names."
     from ccdiff.record import fetch_metrics, fetch_series
     found = {}
-    frame = fetch_metrics([run_id], tail_limit=1, root=root)
+    frame = fetch_metrics([run_id], match, tail_limit=1, root=root)
     for key in frame.columns:
         points = frame[key].dropna() # a last value that is NaN has no row left
         found[key] = (points.index[-1][1], f"{points.iloc[-1]:.6g}") if len(points) else (None, "nan")
-    frame = fetch_series([run_id], tail_limit=1, root=root)
+    frame = fetch_series([run_id], match, tail_limit=1, root=root)
     for key in frame.columns:
         (_, step), value = next((i, v) for i, v in frame[key].items() if v is not None)
-        found[key] = (step, repr(value) if hasattr(value, "path") else f"histogram of {len(value.bin_edges) - 1} bins" if hasattr(value, "bin_edges") else value)
+        file = f"{value.mime_type}, {_size(value.size)}" if hasattr(value, "mime_type") else None
+        found[key] = (step, file or (f"histogram of {len(value.bin_edges) - 1} bins" if hasattr(value, "bin_edges") else value))
     return dict(sorted(found.items()))
 
 def _short(text, width=100):
@@ -106,30 +154,66 @@ def _short(text, width=100):
     first, *rest = str(text).splitlines() or [""]
     return first if len(first) <= width and not rest else f"{first[:width]} … ({len(str(text))} characters)"
 
-# %% ../nbs/05e_runs.ipynb #c24e9411
+# %% ../nbs/05e_runs.ipynb #f990ecbb
+def _fold(names, prefix="", most=12):
+    "`[(name, 1)]` of attributes, but a folder with more than `most` of them in more than six folders is one `(folder, how many)`."
+    names = list(names)
+    if len(names) <= most: return [(n, 1) for n in names]
+    folders = {}
+    for n in names:
+        head, slash, _ = n[len(prefix):].partition("/")
+        folders.setdefault(prefix + head + slash, []).append(n)
+    inner = {f: members for f, members in folders.items() if f.endswith("/")}
+    lines = [(f, 1) for f in folders if f not in inner]
+    if prefix and len(inner) > 6: return lines + [(prefix, sum(map(len, inner.values())))]
+    return lines + [line for f, members in inner.items() for line in _fold(members, f, most)]
+
+def _columns(items, width):
+    "Lines of `name  value`, in as many columns as fit; those too long for a column come last."
+    w = max((len(k) for k, _ in items), default=0)
+    cells = [f"{k:{w}}  {v}" for k, v in items]
+    short = [c for c in cells if len(c) <= (width or 0) // 2 - 2]
+    each = max(map(len, short), default=1) + 3
+    if not width or width // each < 2 or len(short) < 2: return cells
+    rows = -(-len(short) // (width // each))
+    return ["".join(c.ljust(each) for c in short[i::rows]).rstrip() for i in range(rows)] + [c for c in cells if c not in short]
+
+# %% ../nbs/05e_runs.ipynb #c7529ad7
+def _show_configs(configs, text, width):
+    "Lines about settings, folder by folder; those that are None in one line."
+    folders = {}
+    for k, v in configs.items(): folders.setdefault(k.rpartition("/")[0], {})[k.rpartition("/")[2]] = v
+    lines = []
+    for folder, found in folders.items():
+        lines += [f"  {folder}/"] * bool(folder) + ["    " + line for line in _columns([(k, text(v)) for k, v in found.items() if v is not None], width and width - 4)]
+        if unset := [k for k, v in found.items() if v is None]:
+            lines += textwrap.wrap("not set: " + ", ".join(unset), width or 10**9, initial_indent=" " * 4, subsequent_indent=" " * 13)
+    return lines
+
 def _show_record(run_id, root, everything):
     "Lines about configs and series."
     from ccdiff.record import fetch_runs_table
+    width = None if everything else _width()
     values = _last_values(run_id, root)
     known = fetch_runs_table([run_id], root=root).iloc[0].to_dict()
     configs = {k: v for k, v in known.items() if not k.startswith("sys/") and k not in values}
-    text = (lambda v: str(v)) if everything else _short
-    lines = [f"\nconfigs ({len(configs)})"] + [f"  {k}  {text(v)}" for k, v in configs.items()]
-    lines += [f"\nlast values ({len(values)})"]
-    return lines + ["  " + line for line in _table(["attribute", "step>", "value"], [[k, _number(s), text(v)] for k, (s, v) in values.items()])]
+    text = (lambda v: str(v)) if everything else lambda v: _short(v, max(20, (width or 120) - 60))
+    folded = [(k, 1) for k in values] if everything else _fold(values)
+    rows = [[k, _number(values[k][0]), text(values[k][1])] if n == 1 else [f"{k}…", "", f"{n} series; --all shows them"] for k, n in folded]
+    lines = [f"\nconfigs ({len(configs)})", *_show_configs(configs, text, width), f"\nlast values ({len(values)})"]
+    return lines + ["  " + line for line in _table(["attribute", "step>", "value"], rows)]
 
 def _show_checkpoints(run_id, root, verify):
     "Lines about checkpoints."
     from ccdiff.checkpoint import checkpoint_step, list_checkpoints, verify_checkpoint
     paths = list_checkpoints(run_id, root)
-    lines = [f"\ncheckpoints ({len(paths)})"]
-    for path in paths:
-        problems = verify_checkpoint(path) if verify else []
-        size = sum(f.stat().st_size for f in path.rglob("*") if f.is_file()) / 2**20
-        lines.append(f"  {checkpoint_step(path):>8}  {size:7.1f} MiB  {'; '.join(problems) or ('whole' if verify else '')}".rstrip())
-    return lines
+    state = lambda path: "; ".join(verify_checkpoint(path)) or "whole" if verify else "not looked at"
+    rows = [[str(checkpoint_step(path)), _size(_bytes(path)), state(path)] for path in paths]
+    return [f"\ncheckpoints ({len(paths)})"] + ["  " + line for line in (_table(["step>", "size>", "state"], rows) if rows else [])]
 
-# %% ../nbs/05e_runs.ipynb #57df1d72
+# %% ../nbs/05e_runs.ipynb #f1870c58
+def _when(t): return "" if t is None else f"{datetime.fromtimestamp(t.timestamp()):%Y-%m-%d %H:%M} ({_ago(t)})"
+
 def show_command(
     args, # parsed arguments: runs_dir, run, everything, no_verify
 ) -> int:
@@ -142,14 +226,14 @@ def show_command(
     record = (run_dir(run_id, root) / "run.sqlite3").is_file() and "damaged: " not in row["state"]
     known = fetch_runs_table([run_id], r"^sys/", root=root).iloc[0].to_dict() if record else {}
     head = {"run": run_id, "experiment": row["experiment"], "state": row["state"], "sessions": known.get("sys/sessions"), "began": _when(row["created"]),
-            "last step": _number(row["step"]), "parent": f"{row['parent']}@{_number(row['parent_step'])}" if row["parent"] else "", "forks": ", ".join(forks),
+            "size": _size(row["size"]), "last step": _number(row["step"]), "parent": f"{row['parent']}@{_number(row['parent_step'])}" if row["parent"] else "", "forks": ", ".join(forks),
             "tags": ", ".join([*known.get("sys/tags", []), *known.get("sys/group_tags", [])]), "folder": run_dir(run_id, root)}
-    lines = [f"{k:11}{v}" for k, v in head.items() if v not in (None, "")]
+    lines = [f"{k:12}{v}" for k, v in head.items() if v not in (None, "")]
     if record: lines += _show_record(run_id, root, args.everything)
     print("\n".join(lines + _show_checkpoints(run_id, root, not args.no_verify)))
     return 0
 
-# %% ../nbs/05e_runs.ipynb #03526011
+# %% ../nbs/05e_runs.ipynb #6da1a3da
 def verify_command(
     args, # parsed arguments: runs_dir, runs
 ) -> int:
@@ -158,13 +242,13 @@ def verify_command(
     from ccdiff.record import verify_record
     root, wrong = args.runs_dir, 0
     chosen = [find_run(r, root) for r in args.runs] or run_ids(root)
-    if not chosen: print(f"No runs in {runs_dir(root)}.")
+    if not chosen: print(f"{runs_dir(root)}: {_how_to_begin}")
     for run_id in chosen:
         folder, paths = run_dir(run_id, root), list_checkpoints(run_id, root)
         problems = [f"record: {p}" for p in (verify_record(run_id, root) if (folder / "run.sqlite3").exists() else ["there is none"] * (not paths))]
         problems += [f"checkpoints/{path.name}: {p}" for path in paths for p in verify_checkpoint(path)]
         wrong += bool(problems)
-        print(f"{run_id}: " + (f"whole, with {len(paths)} checkpoint{'s' * (len(paths) != 1)}" if not problems else f"{len(problems)} problem{'s' * (len(problems) > 1)}"))
+        print(f"{run_id}: " + (f"whole, with {len(paths)} checkpoint{'s' * (len(paths) != 1)}, {_size(_bytes(folder))}" if not problems else f"{len(problems)} problem{'s' * (len(problems) > 1)}"))
         for problem in problems: print(f"  {problem}")
     return 1 if wrong else 0
 
@@ -198,14 +282,14 @@ def report_server(
     server.daemon_threads, server.url = True, f"http://127.0.0.1:{server.server_port}/"
     return server
 
-# %% ../nbs/05e_runs.ipynb #11eb42a8
+# %% ../nbs/05e_runs.ipynb #8657fb85
 def report_command(
     args, # parsed arguments: runs_dir, runs, out
 ) -> int:
     "`ccdiff-runs report RUN … --out FILE`: write the report of some runs to one HTML file."
     from ccdiff.report import report
     path = report(args.out, [find_run(r, args.runs_dir) for r in args.runs], root=args.runs_dir)
-    print(f"{path} ({path.stat().st_size / 2**20:.1f} MiB)")
+    print(f"{path} ({_size(path.stat().st_size)})")
     return 0
 
 def ui_command(
@@ -244,60 +328,80 @@ def sync_command(
     if not rows: print(f"No offline queue in {runs_dir(args.runs_dir)}: nothing to send.")
     return 1 if any(r["left"] for r in rows) else 0
 
-# %% ../nbs/05e_runs.ipynb #e847ad1a
+# %% ../nbs/05e_runs.ipynb #9545f19f
 _EPILOG = """exit codes:
-  0  done; for verify: all is whole; for sync: nothing is left on disk
-  1  verify found something wrong, or sync left something on disk
-  2  wrong usage: no such run, an option that is not known, a server that cannot be reached
+  0    done; for verify: all is whole; for sync: nothing is left on disk
+  1    verify found something wrong, or sync left something on disk
+  2    wrong usage: no such run, an option that is not known, a server that cannot be reached
+  130  stopped by Ctrl-C
 """
+_EXAMPLES = {
+    "": "ccdiff-runs list\n  ccdiff-runs show RUN\n  ccdiff-runs report RUN FORK --out report.html\n  ccdiff-runs COMMAND --help",
+    "list": "ccdiff-runs list\n  ccdiff-runs list baseline\n  ccdiff-runs list | sort -k 5      # in a pipe, ids are written in full",
+    "show": "ccdiff-runs show digits-b            # the beginning of an id is enough\n  ccdiff-runs show RUN --all | less",
+    "verify": "ccdiff-runs verify && tar czf runs.tgz runs",
+    "report": "ccdiff-runs report RUN FORK --out report.html",
+    "ui": "ccdiff-runs ui\n  ccdiff-runs ui RUN FORK --port 8000 --no-browser",
+    "sync": "NEPTUNE_API_TOKEN=... ccdiff-runs sync RUN --project team/digits",
+}
 
+def _epilog(name): return f"examples:\n  {_EXAMPLES[name]}\n\n{_EPILOG}"
+
+# %% ../nbs/05e_runs.ipynb #f52d0f28
 def _parser():
     "The command line."
-    p = argparse.ArgumentParser("ccdiff-runs", description="List, show, check and publish runs.", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
+    raw = argparse.RawDescriptionHelpFormatter
+    p = argparse.ArgumentParser("ccdiff-runs", description="List, show, check and publish runs.", epilog=_epilog(""), formatter_class=raw)
     where = dict(metavar="DIR", help="the runs directory (default: $CCDIFF_RUNS_DIR, or runs/ of the project)")
     p.add_argument("--runs-dir", **where)
     commands = p.add_subparsers(title="commands", metavar="COMMAND", required=True)
     def command(name, function, help):
-        c = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", epilog=_EPILOG, formatter_class=p.formatter_class)
+        c = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", epilog=_epilog(name), formatter_class=raw)
         c.add_argument("--runs-dir", **where, default=argparse.SUPPRESS)
         c.set_defaults(command=function)
         return c
-    command("list", list_command, "a line for each run").add_argument("pattern", nargs="?", default="", help="only runs with this in their id")
+    command("list", list_command, "a line for each run, oldest first").add_argument("pattern", nargs="?", default="", help="only runs with this in their id (default: all)")
     show = command("show", show_command, "configs, tags, last values, checkpoints and forks of one run")
     show.add_argument("run", metavar="RUN", help="a run's id, or its beginning")
-    show.add_argument("--all", dest="everything", action="store_true", help="long texts in full")
-    show.add_argument("--no-verify", action="store_true", help="do not read the checkpoints to see whether they are whole")
+    show.add_argument("--all", dest="everything", action="store_true", help="every series and long texts in full (default: what fits on a screen)")
+    show.add_argument("--no-verify", action="store_true", help="do not read the checkpoints to see whether they are whole (default: read them)")
     verify = command("verify", verify_command, "check records, logged files and checkpoints")
     verify.add_argument("runs", nargs="*", metavar="RUN", help="ids, or their beginnings (default: all runs)")
     _more_commands(command)
     return p
 
-# %% ../nbs/05e_runs.ipynb #8a3bf4e4
+# %% ../nbs/05e_runs.ipynb #c522307f
 def _more_commands(command):
     "The commands that publish."
     report = command("report", report_command, "write runs to one HTML file")
     report.add_argument("runs", nargs="+", metavar="RUN", help="ids, or their beginnings")
     report.add_argument("--out", default="report.html", metavar="FILE", help="the file to write (default: report.html)")
-    ui = command("ui", ui_command, "show runs in the browser")
+    ui = command("ui", ui_command, "show runs in the browser until Ctrl-C")
     ui.add_argument("runs", nargs="*", metavar="RUN", help="ids, or their beginnings (default: all runs)")
     ui.add_argument("--port", type=int, default=0, help="the port on 127.0.0.1 (default: a free one)")
-    ui.add_argument("--no-browser", action="store_true", help="print the address and open nothing")
-    ui.add_argument("--trackio", nargs="?", const="ccdiff", metavar="PROJECT", help="export to this Trackio project (default: ccdiff) and open Trackio's dashboard")
+    ui.add_argument("--no-browser", action="store_true", help="print the address and open nothing (default: open it)")
+    ui.add_argument("--trackio", nargs="?", const="ccdiff", metavar="PROJECT", help="export to this Trackio project (ccdiff if none is named) and open Trackio's dashboard")
     sync = command("sync", sync_command, "send Neptune's offline queues to the server that NEPTUNE_API_TOKEN names")
     sync.add_argument("runs", nargs="*", metavar="RUN", help="ids, or their beginnings (default: all runs)")
     sync.add_argument("--project", metavar="WORKSPACE/PROJECT", help="where to send them (default: the project that each run was made for)")
     sync.add_argument("--patience", type=float, default=30, metavar="SECONDS", help="give a queue up after so long without progress (default: 30)")
 
-# %% ../nbs/05e_runs.ipynb #c8e84e2b
+# %% ../nbs/05e_runs.ipynb #6210d25a
 def main(
     argv=None, # arguments, for tests; `None` for the command line
 ) -> int:
     "Command `ccdiff-runs`: `list`, `show`, `verify`, `report`, `ui`, `sync`. Returns the exit code that `--help` explains."
     args = _parser().parse_args(argv)
-    try: return args.command(args)
-    except CcdiffError as e:
+    try:
+        if args.runs_dir is not None and not runs_dir(args.runs_dir).is_dir():
+            raise CcdiffError(f"--runs-dir {args.runs_dir!r} is no folder; without it the runs are looked for in {runs_dir()}.")
+        return args.command(args)
+    except (CcdiffError, PermissionError) as e:
         print(f"ccdiff-runs: {e}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 130
     except BrokenPipeError: # `ccdiff-runs list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

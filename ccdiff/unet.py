@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ClassConditionedUnet', 'tiny_unet']
 
-# %% ../nbs/02_unet.ipynb #90fdabd3
+# %% ../nbs/02_unet.ipynb #fa61649b
 import json
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import torch
 from diffusers import ConfigMixin, ModelMixin, UNet2DModel
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.attention import AttentionMixin
+from diffusers.models.unets.unet_2d import UNet2DOutput
 from torch import nn
 
 from .core import CcdiffError, check_choice, check_int
@@ -25,14 +26,14 @@ def _block_types(
     attention = levels - 1
     return ("DownBlock2D", *["AttnDownBlock2D"] * attention), (*["AttnUpBlock2D"] * attention, "UpBlock2D")
 
-# %% ../nbs/02_unet.ipynb #ab955958
+# %% ../nbs/02_unet.ipynb #5a9928f8
 _conditionings = ("concat", "time", "scale_shift")
 
 def _check_architecture(
     c: dict, # the arguments of `ClassConditionedUnet`
 ):
     "Raise a `CcdiffError` that names the argument if these make no network."
-    for name in ("num_classes", "class_emb_size", "sample_size", "image_channels", "layers_per_block", "norm_num_groups"):
+    for name in ("num_classes", "class_emb_size", "sample_size", "image_channels", "layers_per_block", "norm_num_groups", "patch_size"):
         check_int(name, c[name], 1)
     check_choice("conditioning", c["conditioning"], _conditionings)
     if c["conditioning"] != "concat" and c["class_emb_size"] != 4:
@@ -40,9 +41,10 @@ def _check_architecture(
                           "as wide as the time embedding; leave it out.")
     widths = c["block_out_channels"]
     for width in widths: check_int("block_out_channels", width, 1)
-    halvings = 2 ** (len(widths) - 1)
-    if c["sample_size"] % halvings:
-        raise CcdiffError(f"sample_size={c['sample_size']} must be a multiple of {halvings}: {len(widths)} levels halve the image {len(widths) - 1} times.")
+    unit = c["patch_size"] * 2 ** (len(widths) - 1)
+    if c["sample_size"] % unit:
+        folded = f", after patch_size={c['patch_size']} has folded it" if c["patch_size"] > 1 else ""
+        raise CcdiffError(f"sample_size={c['sample_size']} must be a multiple of {unit}: {len(widths)} levels halve the image {len(widths) - 1} times{folded}.")
     for name, part in (("norm_num_groups", c["norm_num_groups"]), ("attention_head_dim", c["attention_head_dim"] or 1)):
         wrong = [width for width in widths if width % check_int(name, part, 1)]
         if wrong: raise CcdiffError(f"{name}={part} must divide every one of block_out_channels={tuple(widths)}; it does not divide {wrong}.")
@@ -50,7 +52,7 @@ def _check_architecture(
         if c[name] is not None and len(c[name]) != len(widths):
             raise CcdiffError(f"{name} has {len(c[name])} entries, block_out_channels {len(widths)}; they must agree.")
 
-# %% ../nbs/02_unet.ipynb #ae35f8a9
+# %% ../nbs/02_unet.ipynb #8f33b91c
 class _Forward:
     "How labels enter the network: as extra input channels, or through the time embedding."
     def forward(
@@ -65,9 +67,13 @@ class _Forward:
             raise CcdiffError(f"class_labels must be a tensor of whole numbers, not {getattr(class_labels, 'dtype', type(class_labels).__name__)}.")
         if class_labels.shape != sample.shape[:1]:
             raise CcdiffError(f"class_labels has shape {tuple(class_labels.shape)}; with {sample.shape[0]} images it must be ({sample.shape[0]},).")
-        if self.class_emb is None: return self.model(sample, timestep, class_labels, return_dict=return_dict)
-        planes = self.class_emb(class_labels).to(sample.dtype)[:, :, None, None].expand(-1, -1, *sample.shape[2:])
-        return self.model(torch.cat([sample, planes], dim=1), timestep, return_dict=return_dict)
+        patch = self.config.patch_size
+        x = nn.functional.pixel_unshuffle(sample, patch) if patch > 1 else sample
+        if self.class_emb is not None:
+            x = torch.cat([x, self.class_emb(class_labels).to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])], dim=1)
+        x = self.model(x, timestep, *([class_labels] if self.class_emb is None else []), return_dict=False)[0]
+        x = nn.functional.pixel_shuffle(x, patch) if patch > 1 else x
+        return UNet2DOutput(sample=x) if return_dict else (x,)
 
 # %% ../nbs/02_unet.ipynb #1cf88b77
 class _StrictFiles:
@@ -101,7 +107,7 @@ class _StrictFiles:
         config = {k: v for k, v in json.loads(file.read_text(encoding="utf-8")).items() if k != "_name_or_path"}
         file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
-# %% ../nbs/02_unet.ipynb #344aab67
+# %% ../nbs/02_unet.ipynb #439a8f1f
 class ClassConditionedUnet(_StrictFiles, _Forward, ModelMixin, AttentionMixin, ConfigMixin):
     "A `UNet2DModel` told the class. Call `unet(noisy (B,C,H,W), timesteps, labels (B,))`; `.sample` has the shape of `noisy`. Default: 1,708,201 parameters for 28×28."
     _supports_gradient_checkpointing = True
@@ -123,24 +129,25 @@ class ClassConditionedUnet(_StrictFiles, _Forward, ModelMixin, AttentionMixin, C
         dropout: float = 0.0,             # share of features dropped in training
         conditioning: str = "concat",     # "concat": input channels; "time": added to the time embedding; "scale_shift": that, scaling features too
         null_class: bool = False,         # one more label, num_classes, that means "no class", for guidance
+        patch_size: int = 1,              # fold patches of so many pixels square into channels: the network works on an image so many times smaller
     ):
         super().__init__()
         c = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         _check_architecture(c)
         embedded, concat = num_classes + bool(null_class), conditioning == "concat"
         self.class_emb = nn.Embedding(embedded, class_emb_size) if concat else None
-        self.model = _inner_unet(c, image_channels + class_emb_size * concat, None if concat else embedded)
+        self.model = _inner_unet(c, image_channels * patch_size**2 + class_emb_size * concat, None if concat else embedded)
 
-# %% ../nbs/02_unet.ipynb #d72fd958
+# %% ../nbs/02_unet.ipynb #d3a2eb81
 def _inner_unet(
     c: dict,          # the arguments of `ClassConditionedUnet`
-    in_channels: int, # image channels, and the embedding's where it is concatenated
+    in_channels: int, # channels of the (folded) image, and the embedding's where it is concatenated
     embedded: int | None, # how many classes the time embedding takes, or None
 ):
     "The `UNet2DModel` inside."
     down, up = _block_types(len(c["block_out_channels"]))
     return UNet2DModel(
-        sample_size=c["sample_size"], in_channels=in_channels, out_channels=c["image_channels"], layers_per_block=c["layers_per_block"],
+        sample_size=c["sample_size"] // c["patch_size"], in_channels=in_channels, out_channels=c["image_channels"] * c["patch_size"]**2, layers_per_block=c["layers_per_block"],
         block_out_channels=tuple(c["block_out_channels"]), down_block_types=tuple(c["down_block_types"] or down),
         up_block_types=tuple(c["up_block_types"] or up), norm_num_groups=c["norm_num_groups"], attention_head_dim=c["attention_head_dim"],
         dropout=c["dropout"], num_class_embeds=embedded, resnet_time_scale_shift="scale_shift" if c["conditioning"] == "scale_shift" else "default")

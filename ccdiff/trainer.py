@@ -53,7 +53,7 @@ class _ImageOptions:
     data_dir: str | None = _option(None, "where downloaded sets lie; default $CCDIFF_DATA_DIR or data/ beside the runs")
     image_size: int | None = _option(None, "resize images to this height and width; default: the set's own")
 
-# %% ../nbs/08_trainer.ipynb #dc1c7fa6
+# %% ../nbs/08_trainer.ipynb #848038a9
 @dataclass
 class _NetworkOptions:
     "network"
@@ -73,6 +73,7 @@ class _ObjectiveOptions:
     flow_shift: float = _option(1.0, "with flow_prediction: above 1, sampling takes more of its steps at high noise")
     rescale_zero_snr: bool = _option(False, "with v_prediction or sample: let the last noise level be pure noise")
     timestep_sampling: str = _option("uniform", "which timesteps are trained: all alike, evenly spread over each batch, or more from the middle", ("uniform", "stratified", "logit_normal"))
+    timestep_shift: float = _option(1.0, "above 1, train more at high noise, whichever way timesteps are drawn")
     bounded_loss: bool = _option(False, "do not count an error beyond black or white, which sampling clips anyway")
     snr_gamma: float | None = _option(None, "cap of min-SNR loss weights, 5 is usual; default: none, all timesteps count alike")
     label_drop: float = _option(0.0, "share of labels hidden in training; above 0 the network gets a null class and can be guided")
@@ -126,11 +127,11 @@ class _WatchingOptions:
     guidance_scale: float = _option(1.0, "guidance of the sample grids; above 1 needs --label-drop")
     guidance_interval: tuple = _option((0.0, 1.0), "guide the sample grids between these fractions of the noise scale only, such as 0.2,0.8", parse=_interval)
 
-# %% ../nbs/08_trainer.ipynb #124c1484
+# %% ../nbs/08_trainer.ipynb #c4ef5057
 PRESETS = {
     "classic": {},
     "fast": dict(block_out_channels=(16, 32, 48), layers_per_block=1, attention=False, norm_num_groups=16, conditioning="scale_shift", prediction_type="flow_prediction",
-                 bounded_loss=True, timestep_sampling="stratified", label_drop=0.1, optimizer="muon", batch_size=64, max_steps=3000, learning_rate=4e-3, lr_scheduler="linear",
+                 bounded_loss=True, timestep_sampling="stratified", timestep_shift=2.0, label_drop=0.1, optimizer="muon", batch_size=64, max_steps=1700, learning_rate=5e-3, lr_scheduler="linear",
                  warmup_steps=50, max_grad_norm=1.0, ema_decay=0.998, sample_steps=8, checkpoint_interval=500, neptune_experiment="fast"),
     "quick": dict(dataset="digits", block_out_channels=(16, 32, 48), layers_per_block=1, attention=False, conditioning="time",
                   prediction_type="v_prediction", label_drop=0.1, batch_size=32, max_steps=900, learning_rate=3e-3, lr_scheduler="linear",
@@ -146,7 +147,7 @@ def describe_preset(
     lines = [f"  {k:20} {ours[k]!s:22} {plain[k]!s}" for k in plain if ours[k] != plain[k]]
     return "\n".join([f"{name}: " + ("the original recipe" if not lines else "instead of the original recipe's (second column)"), *lines])
 
-# %% ../nbs/08_trainer.ipynb #40a728fb
+# %% ../nbs/08_trainer.ipynb #a81ed9ed
 def _check_number(name, value, low, high=float("inf"), closed=True):
     "`value` as a float in `[low, high]`, or `(low, high)` if not `closed`; a `CcdiffError` otherwise, NaN and infinity included."
     good = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")
@@ -170,7 +171,7 @@ def _check_values(c):
     _check_number("weight_decay", c.weight_decay, 0)
     _check_number("ema_decay", c.ema_decay, 0, 1)
     _check_number("guidance_scale", c.guidance_scale, 0)
-    _check_number("flow_shift", c.flow_shift, 0, closed=False)
+    for name in ("flow_shift", "timestep_shift"): _check_number(name, getattr(c, name), 0, closed=False)
     if not 0 <= _check_number("label_drop", c.label_drop, 0, 1) < 1: raise CcdiffError(f"label_drop={c.label_drop!r} must be below 1.")
     for name in ("snr_gamma", "max_grad_norm"):
         if getattr(c, name) is not None: _check_number(name, getattr(c, name), 0, closed=False)
@@ -315,20 +316,27 @@ def config_of_run(
     saved.update(run_id=None, neptune_mode=mode, resume_from_run_id=run, resume_from_step=step)
     return TrainConfig(**{**saved, **changes})
 
-# %% ../nbs/08_trainer.ipynb #f1bc8d77
+# %% ../nbs/08_trainer.ipynb #defd6381
 def choose_threads(
     threads: int | None = None,  # a number to insist on
     recorded: int | None = None, # what the resumed run had
     processes: int = 1,          # training processes that share this machine
 ) -> int:
-    "CPU threads for torch: `threads`, else `$OMP_NUM_THREADS`, else `recorded`, else the physical cores this process may use, shared out."
+    "CPU threads for torch: `threads`, else `$OMP_NUM_THREADS`, else `recorded`, else the physical cores this process may use and nobody is busy on, shared out."
     from psutil import cpu_count
     if threads: return threads
     first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if first.isdecimal() and int(first) > 0: return int(first)
     if recorded: return recorded
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = _idle_cores()
     return max(1, min(cpu_count(logical=False) or allowed, allowed) // processes)
+
+def _idle_cores(seconds=0.2):
+    "How many of the cores this process may use are mostly idle, watched for a moment."
+    from psutil import cpu_percent
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    busy = cpu_percent(interval=seconds, percpu=True)
+    return sum(i >= len(busy) or busy[i] < 50 for i in cores)
 
 @contextlib.contextmanager
 def _use_threads(n):
@@ -410,7 +418,7 @@ class Batch:
         "The samples from `start` to `stop`."
         return Batch(**{f.name: getattr(self, f.name)[start:stop] for f in fields(self)})
 
-# %% ../nbs/08_trainer.ipynb #2dc76967
+# %% ../nbs/08_trainer.ipynb #4d53d3eb
 class _Drawing:
     "What a step sees."
     def draw_batch(self,
@@ -422,7 +430,7 @@ class _Drawing:
         share = c.batch_size // self.accelerator.num_processes
         start = share * self.accelerator.process_index
         ids = batch_indices(len(images), c.batch_size, c.seed, step)[start:start + share].to(self.accelerator.device)
-        draws = draw_batch_noise(c.seed, step, (c.batch_size, *images.images.shape[1:]), len(self.scheduler), c.label_drop, self.accelerator.device, c.timestep_sampling)
+        draws = draw_batch_noise(c.seed, step, (c.batch_size, *images.images.shape[1:]), len(self.scheduler), c.label_drop, self.accelerator.device, c.timestep_sampling, c.timestep_shift)
         draws = draws.part(start, start + share)
         labels = hide_labels(images.labels[ids], draws.drop, images.num_classes)
         return Batch(ids, normalize(images.images[ids]), labels, draws.noise, draws.timesteps)

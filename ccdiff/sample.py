@@ -47,7 +47,7 @@ def load_pipeline(
     images = checkpoint.state.get("images")
     return checkpoint.pipeline, images.get("class_names") if isinstance(images, dict) else None
 
-# %% ../nbs/04b_sample.ipynb #afa84f63
+# %% ../nbs/04b_sample.ipynb #078d4fdc
 def sample_images(
     pipeline,                # a `ClassConditionedPipeline`
     labels,                  # one label per image
@@ -56,6 +56,7 @@ def sample_images(
     guidance_scale: float = 1.0, # above 1, push towards the label; only for networks with a null class
     batch_size: int = 100,   # images drawn at a time
     show_progress: bool = False, # a progress bar for each batch
+    **call,                  # anything else that the pipeline's call takes, such as `guidance_interval`
 ):
     "Images (N, C, H, W) on the CPU, float in [-1, 1], one per label, each with its own generator."
     import torch
@@ -64,7 +65,7 @@ def sample_images(
     for start in range(0, len(labels), check_int("batch_size", batch_size, 1)):
         part = labels[start:start + batch_size]
         own = image_generators(seed, range(start, start + len(part)))
-        out = pipeline(part, num_inference_steps=steps, generator=own, guidance_scale=guidance_scale, output_type="pt", show_progress=show_progress)
+        out = pipeline(part, num_inference_steps=steps, generator=own, guidance_scale=guidance_scale, output_type="pt", show_progress=show_progress, **call)
         drawn.append(out.images.float().cpu())
     return torch.cat(drawn) * 2 - 1
 

@@ -392,4 +392,5 @@ def main(
 
 # %% ../nbs/92_fake_gemini.ipynb #48a86eac
 #| eval: false
+#| eval: false
 if __name__ == "__main__": main()

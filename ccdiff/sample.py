@@ -48,18 +48,13 @@ def load_pipeline(
     images = checkpoint.state.get("images")
     return checkpoint.pipeline, images.get("class_names") if isinstance(images, dict) else None
 
-<<<<<<< HEAD
 # %% ../nbs/04b_sample.ipynb #06813a83
-=======
-# %% ../nbs/04b_sample.ipynb #078d4fdc
->>>>>>> eval
 def sample_images(
     pipeline,                # a `ClassConditionedPipeline`
     labels,                  # one label per image
     steps: int = 50,         # denoising steps
     seed: int = 0,           # image i is a function of (seed, i, its label)
     guidance_scale: float = 1.0, # above 1, push towards the label; only for networks with a null class
-<<<<<<< HEAD
     batch_size: int | None = None, # images drawn at a time; `None` for the pipeline's choice
     show_progress: bool = False, # one progress bar over all
     guidance_interval: tuple = (0.0, 1.0), # guide between these fractions of the noise scale only
@@ -68,22 +63,6 @@ def sample_images(
     out = pipeline(list(labels), num_inference_steps=steps, seed=seed, guidance_scale=guidance_scale, guidance_interval=guidance_interval,
                    chunk_size=batch_size, output_type="pt", show_progress=show_progress)
     return out.images.float().cpu() * 2 - 1
-=======
-    batch_size: int = 100,   # images drawn at a time
-    show_progress: bool = False, # a progress bar for each batch
-    **call,                  # anything else that the pipeline's call takes, such as `guidance_interval`
-):
-    "Images (N, C, H, W) on the CPU, float in [-1, 1], one per label, each with its own generator."
-    import torch
-    from ccdiff.pipeline import image_generators
-    labels, drawn = list(labels), []
-    for start in range(0, len(labels), check_int("batch_size", batch_size, 1)):
-        part = labels[start:start + batch_size]
-        own = image_generators(seed, range(start, start + len(part)))
-        out = pipeline(part, num_inference_steps=steps, generator=own, guidance_scale=guidance_scale, output_type="pt", show_progress=show_progress, **call)
-        drawn.append(out.images.float().cpu())
-    return torch.cat(drawn) * 2 - 1
->>>>>>> eval
 
 # %% ../nbs/04b_sample.ipynb #a1981fbd
 def _picture_path(out):

@@ -37,7 +37,27 @@ def _control(
     style = {"style": {"description_width": "initial", **({"button_width": "auto"} if kind == "ToggleButtons" else {})}} if kind != "Button" else {}
     return getattr(ipywidgets, kind)(description=description, layout={"width": width}, **style, **traits)
 
-# %% ../nbs/12_widgets.ipynb #228cd0fc
+# %% ../nbs/12_widgets.ipynb #6558132a
+_KEEP_KEYS = """
+function render({ el }) {
+  el.style.display = 'none';
+  const mark = () => el.isConnected ? el.closest('.widget-vbox')?.setAttribute('data-lm-suppress-shortcuts', 'true') : requestAnimationFrame(mark);
+  mark();
+}
+export default { render };
+"""
+
+@functools.cache
+def _key_keeper():
+    "The class of an invisible widget that keeps JupyterLab's shortcuts out of the box it lies in, or None without anywidget."
+    try: import anywidget
+    except ImportError: return None
+    class KeyKeeper(anywidget.AnyWidget):
+        "Nothing to be seen."
+        _esm = _KEEP_KEYS
+    return KeyKeeper
+
+# %% ../nbs/12_widgets.ipynb #2c5a9153
 class _Panel:
     "An instrument: `widget`, a line that says how things stand, and a place for errors."
     def _assemble(self, *rows):
@@ -46,7 +66,8 @@ class _Panel:
         self._line, self._trouble = ipywidgets.HTML(), ipywidgets.HTML()
         wrap = {"flex_flow": "row wrap", "align_items": "center"}
         rows = [ipywidgets.HBox(r, layout=wrap) if isinstance(r, (list, tuple)) else r for r in rows]
-        self.widget = ipywidgets.VBox([*rows, self._line, self._trouble])
+        keeper = [_key_keeper()()] if _key_keeper() else []
+        self.widget = ipywidgets.VBox([*rows, self._line, self._trouble, *keeper])
 
     def _say(self, text):
         "Put a sentence where screen readers notice it."
@@ -391,14 +412,13 @@ class RunComparer(_ComparerWork):
         self._offer(self.runs, there, self.runs.value or there[-2:])
         self._chosen(True)
 
-# %% ../nbs/12_widgets.ipynb #026354be
+# %% ../nbs/12_widgets.ipynb #36571b4f
 _CLICKS = """
 function render({ model, el }) {
   const img = document.createElement('img');
   const show = () => { img.src = model.get('src'); img.alt = model.get('alt'); };
   const tell = event => { model.set('event', {...event, number: (model.get('event').number || 0) + 1}); model.save_changes(); };
   img.tabIndex = 0; img.style.cssText = 'max-width: 100%; cursor: crosshair';
-  img.setAttribute('data-lm-suppress-shortcuts', 'true');
   img.addEventListener('click', e => tell({x: e.offsetX / img.clientWidth, y: e.offsetY / img.clientHeight}));
   img.addEventListener('keydown', e => {
     const move = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]}[e.key];

@@ -285,11 +285,11 @@ class Checkpoint:
     model: dict = field(repr=False)      # state dict of the training network: raw weights, for `unet.load_state_dict`
     state: dict        # what `save_checkpoint` was given as `state`, and "step"
     optimizer: dict | None = field(default=None, repr=False)    # for `load_state_dict`; `None` if there was none, and so below
-    lr_scheduler: dict | None = field(default=None, repr=False)
-    ema: dict | None = field(default=None, repr=False)
-    scaler: dict | None = field(default=None, repr=False)
+    lr_scheduler: dict | None = field(default=None, repr=False) # for `load_state_dict`
+    ema: dict | None = field(default=None, repr=False)          # for `EMAModel.load_state_dict`
+    scaler: dict | None = field(default=None, repr=False)       # of the gradient scaler, with fp16
     rng: dict | None = field(default=None, repr=False)          # for `set_rng_state`
-    extra: dict = field(default_factory=dict, repr=False)
+    extra: dict = field(default_factory=dict, repr=False)       # tensors that `save_checkpoint` was given besides
     parameters: list | None = field(default=None, repr=False)   # names of the optimizer's parameters in its order; `None` if not known
     verified: bool = True # False for a folder of `save_training_state`, which has no manifest to check
 
@@ -310,12 +310,12 @@ def read_pipeline(
 ):
     "The `ClassConditionedPipeline` in `folder`, on the CPU: classes from our own tables, safetensors only, no code from the folder. `CcdiffError` if it is not one."
     import diffusers
-    from ccdiff.pipeline import SCHEDULERS, ClassConditionedPipeline
+    from ccdiff.pipeline import FLOW_SCHEDULERS, SCHEDULERS, ClassConditionedPipeline
     from ccdiff.unet import ClassConditionedUnet
     folder = Path(folder)
     try:
         name = json.loads((folder / "scheduler/scheduler_config.json").read_text(encoding="utf-8"))["_class_name"]
-        check_choice("scheduler", name, [cls for cls, *_ in SCHEDULERS.values()])
+        check_choice("scheduler", name, [cls for cls, *_ in (*SCHEDULERS.values(), *FLOW_SCHEDULERS.values())])
         scheduler = getattr(diffusers, name).from_pretrained(folder / "scheduler", local_files_only=True)
         unet = ClassConditionedUnet.from_pretrained(folder / "unet", use_safetensors=True, local_files_only=True)
     except Exception as e: raise CcdiffError(f"{folder} is not a pipeline that can be loaded: {e}") from e

@@ -24,9 +24,9 @@ _expected = {"real": (1, 1), "wrong target": (1, 0), "noise": (0, 0), "blank": (
 @dataclass
 class Controls:
     "Images with known answers: uint8 `images` (n, C, H, W), and for each of them its kind and the target the judge's answer is compared with."
-    images: torch.Tensor
-    targets: list
-    kinds: list
+    images: torch.Tensor # uint8 (n, C, H, W)
+    targets: list        # n: what the judge's answer is compared with
+    kinds: list          # n: the name of each image's kind
 
     def __len__(self): return len(self.kinds)
 

@@ -47,16 +47,16 @@ class FastClock:
 @dataclass
 class Ask:
     "One request as the service sees it. `images` are decoded bytes; `at` is the arrival on the service's clock, in seconds."
-    model: str
-    version: str
-    prompt: str
-    system: str | None = None
-    images: list = field(default_factory=list)
-    config: dict = field(default_factory=dict)
-    deadline: float | None = None
-    key: str | None = None
-    at: float = 0.0
-    outcome: str = ""
+    model: str                 # the model asked for
+    version: str               # of the API, such as "v1beta"
+    prompt: str                # the text of the request
+    system: str | None = None  # the system instruction
+    images: list = field(default_factory=list) # decoded bytes, one for each picture
+    config: dict = field(default_factory=dict) # generationConfig
+    deadline: float | None = None # X-Server-Timeout, in seconds
+    key: str | None = None     # the API key that was sent
+    at: float = 0.0            # arrival on the service's clock, in seconds
+    outcome: str = ""          # what was done with it
 
     @property
     def schema(self) -> dict | None:
@@ -134,8 +134,8 @@ def quota_error(
 @dataclass
 class Act:
     "One scripted answer or misbehaviour; `act(kind, …)` makes it."
-    kind: str
-    options: dict
+    kind: str     # one of `ACTS`
+    options: dict # what that act takes
 
 _nothing = {
     "empty_body": (200, b""), "empty_object": (200, {}), "empty_list": (200, b"[]"), "no_candidates": (200, {"candidates": []}),

@@ -80,28 +80,28 @@ def _status(codes):
 class _Endpoints:
     "The answers of the server: each method takes a request's body and returns (content type, bytes)."
 
-    def get_config(self, body):
+    def _get_config(self, body):
         security = {"clientId": "fake", "openIdDiscovery": f"{self.url}/oidc"}
         return self._json({"apiUrl": self.url, "applicationUrl": self.url, "pyLibVersions": {}, "security": security})
 
-    def get_oidc(self, body):
+    def _get_oidc(self, body):
         return self._json({"authorization_endpoint": f"{self.url}/auth", "token_endpoint": f"{self.url}/token"})
 
-    def get_token(self, body):
+    def _get_token(self, body):
         return self._json({"accessToken": _jwt(), "refreshToken": _jwt(), "username": "fake"})
 
-    def post_ingest(self, body):
+    def _post_ingest(self, body):
         from neptune_api.proto.neptune_pb.ingest.v1.pub.client_pb2 import SubmitResponse
         from neptune_api.proto.neptune_pb.ingest.v1.pub.ingest_pb2 import RunOperation
         request_id = self._take(RunOperation.FromString(body))
         return "application/x-protobuf", SubmitResponse(request_id=request_id, request_ids=[request_id]).SerializeToString()
 
-    def post_check(self, body):
+    def _post_check(self, body):
         from neptune_api.proto.neptune_pb.ingest.v1.pub.client_pb2 import BulkRequestStatus, RequestIdList
         answer = BulkRequestStatus(statuses=[_status(self.codes.get(i.value)) for i in RequestIdList.FromString(body).ids])
         return "application/x-protobuf", answer.SerializeToString()
 
-    def post_sign(self, body):
+    def _post_sign(self, body):
         files = [{"path": f["path"], "project_identifier": f["project_identifier"], "provider": "aws", "url": f"{self.url}/put/{f['path']}"}
                  for f in json.loads(body)["files"]]
         return self._json({"files": files})
@@ -110,12 +110,12 @@ class _Endpoints:
 
 # %% ../nbs/91_fakes.ipynb #e8a50af5
 _ROUTES = {
-    ("GET", "/api/backend/v1/clients/config"): "get_config",
-    ("GET", "/oidc"): "get_oidc",
-    ("GET", "/api/backend/v1/authorization/oauth-token"): "get_token",
-    ("POST", "/api/client/v1/ingest"): "post_ingest",
-    ("POST", "/api/client/v1/ingest/check"): "post_check",
-    ("POST", "/api/storagebridge/v1/signedUrl"): "post_sign",
+    ("GET", "/api/backend/v1/clients/config"): "_get_config",
+    ("GET", "/oidc"): "_get_oidc",
+    ("GET", "/api/backend/v1/authorization/oauth-token"): "_get_token",
+    ("POST", "/api/client/v1/ingest"): "_post_ingest",
+    ("POST", "/api/client/v1/ingest/check"): "_post_check",
+    ("POST", "/api/storagebridge/v1/signedUrl"): "_post_sign",
 }
 
 class _Handler(BaseHTTPRequestHandler):

@@ -72,8 +72,8 @@ class Stat:
     n: int               # answers there are
     missing: int         # answers there are not
     mean: float | None
-    min: float | None
-    max: float | None
+    min: float | None    # the least answer
+    max: float | None    # the greatest answer
     ci95: tuple[float, float] # Wilson's interval for 0/1, bootstrap for 1 to 5; the whole scale when n is 0
 
 # %% ../nbs/10a_judge.ipynb #94cdac25

@@ -375,8 +375,8 @@ METRICS = { # name: (which way is better, what it says)
 @dataclass(frozen=True)
 class Metric:
     "One number about the samples, and the same number for equally many real images; None where it says nothing at this n."
-    name: str
-    value: float | None
+    name: str                 # a key of `METRICS`
+    value: float | None       # of the samples
     real: float | None        # mean over draws of n real images
     spread: float | None      # its standard deviation over those draws
     times_floor: float | None # value / real, for the Fréchet distances

@@ -153,7 +153,8 @@ class _Queue(_Calls, _Worker, _Guard):
         self.counts["dropped"] += 1
         if self.counts["dropped"] == 1: _say(f"{self.name}: {self._limit} calls are waiting; the oldest points are dropped here. The local record has them.")
 
-    def flush(self, timeout=None):
+    def flush(self,
+              timeout: float | None = None): # seconds; `None` for no bound
         "Wait until every call so far was handed over, at most `timeout` seconds; True if it was."
         with self._wake: return self._wake.wait_for(lambda: self.off or not (self._queue or self._busy), timeout) and not self.off
 

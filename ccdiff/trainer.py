@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PRESETS', 'TrainConfig', 'build_parser', 'config_of_run', 'choose_threads', 'build_unet', 'Batch', 'NotFiniteError',
-           'sample_grid', 'TrainResult', 'Trainer', 'config_of_flags']
+           'make_muon', 'sample_grid', 'TrainResult', 'Trainer', 'config_of_flags']
 
 # %% ../nbs/08_trainer.ipynb #1afdb7d4
 import argparse
@@ -21,11 +21,17 @@ from pathlib import Path
 
 from .core import CcdiffError, check_choice, check_int, check_run_id, choose_device, new_run_id, run_dir, stateless_seed
 
-# %% ../nbs/08_trainer.ipynb #8b31c411
-def _option(default, help, choices=None):
-    "A field of `TrainConfig`: its default (or a function that makes it), and what the command line says about it."
+# %% ../nbs/08_trainer.ipynb #fa46d6b3
+def _option(default, help, choices=None, parse=None):
+    "A field of `TrainConfig`: its default (or a function that makes it), what the command line says about it, and how it reads its value."
     kind = {"default_factory": default} if callable(default) else {"default": default}
-    return field(**kind, metadata={"help": help, "choices": choices})
+    return field(**kind, metadata={"help": help, "choices": choices, "parse": parse})
+
+def _interval(text):
+    "A pair of floats from '0.2,0.8'."
+    try: low, high = (float(part) for part in text.split(","))
+    except ValueError: raise argparse.ArgumentTypeError(f"{text!r} is not an interval such as 0.2,0.8") from None
+    return low, high
 
 # %% ../nbs/08_trainer.ipynb #cb10e135
 @dataclass
@@ -47,7 +53,7 @@ class _ImageOptions:
     data_dir: str | None = _option(None, "where downloaded sets lie; default $CCDIFF_DATA_DIR or data/ beside the runs")
     image_size: int | None = _option(None, "resize images to this height and width; default: the set's own")
 
-# %% ../nbs/08_trainer.ipynb #7e2c6f8d
+# %% ../nbs/08_trainer.ipynb #dc1c7fa6
 @dataclass
 class _NetworkOptions:
     "network"
@@ -58,15 +64,20 @@ class _NetworkOptions:
     norm_num_groups: int | None = _option(None, "groups of the group norms; default: the most up to 32 that divide every width")
     conditioning: str = _option("concat", "how the label enters: as input channels, or through the time embedding", ("concat", "time", "scale_shift"))
     class_emb_size: int = _option(4, "channels of the label, with concat only")
+    patch_size: int = _option(1, "fold patches of so many pixels square into channels; 2 makes a step of 28×28 pixels one of 14×14")
 
 @dataclass
 class _ObjectiveOptions:
     "objective"
-    prediction_type: str = _option("epsilon", "what the network predicts", ("epsilon", "v_prediction", "sample"))
+    prediction_type: str = _option("epsilon", "what the network predicts", ("epsilon", "v_prediction", "sample", "flow_prediction"))
+    flow_shift: float = _option(1.0, "with flow_prediction: above 1, sampling takes more of its steps at high noise")
+    rescale_zero_snr: bool = _option(False, "with v_prediction or sample: let the last noise level be pure noise")
+    timestep_sampling: str = _option("uniform", "which timesteps are trained: all alike, evenly spread over each batch, or more from the middle", ("uniform", "stratified", "logit_normal"))
+    bounded_loss: bool = _option(False, "do not count an error beyond black or white, which sampling clips anyway")
     snr_gamma: float | None = _option(None, "cap of min-SNR loss weights, 5 is usual; default: none, all timesteps count alike")
     label_drop: float = _option(0.0, "share of labels hidden in training; above 0 the network gets a null class and can be guided")
 
-# %% ../nbs/08_trainer.ipynb #e92b614d
+# %% ../nbs/08_trainer.ipynb #7512374c
 _SCHEDULES = ("constant", "constant_with_warmup", "linear", "cosine")
 
 @dataclass
@@ -75,8 +86,9 @@ class _OptimizerOptions:
     batch_size: int = _option(128, "images per optimizer step, over all processes and accumulated pieces")
     n_epochs: int = _option(10, "passes over the images, in all")
     max_steps: int | None = _option(None, "optimizer steps in all, in place of --n-epochs")
-    learning_rate: float = _option(1e-3, "peak learning rate of AdamW")
-    weight_decay: float = _option(0.0, "AdamW's weight decay; 0 is Adam")
+    optimizer: str = _option("adamw", "how the weights are moved; muon (timm's) makes the step of every weight matrix orthogonal and leaves the rest to NAdamW", ("adamw", "muon"))
+    learning_rate: float = _option(1e-3, "peak learning rate")
+    weight_decay: float = _option(0.0, "weight decay; 0 with adamw is Adam")
     lr_scheduler: str = _option("constant", "how the learning rate moves from the first to the last step", _SCHEDULES)
     warmup_steps: int = _option(0, "steps in which the learning rate rises from 0; not with constant")
     max_grad_norm: float | None = _option(None, "clip the gradient to this norm; default: no clipping")
@@ -84,12 +96,13 @@ class _OptimizerOptions:
     gradient_accumulation_steps: int = _option(1, "work through a batch in this many pieces: less memory, the same step")
     seed: int = _option(0, "seed of weights, order, noise and samples")
 
-# %% ../nbs/08_trainer.ipynb #a8aa92f5
+# %% ../nbs/08_trainer.ipynb #fe5043bd
 @dataclass
 class _MachineOptions:
     "machine"
     device: str = _option("auto", "auto, cuda, cuda:1, mps or cpu")
     mixed_precision: str = _option("no", "compute in half precision", ("no", "bf16", "fp16"))
+    compile: bool = _option(False, "compile the network with torch.compile: minutes at the start, faster steps on a GPU")
     threads: int | None = _option(None, "CPU threads; default: $OMP_NUM_THREADS, else what the resumed run had, else the physical cores")
 
 @dataclass
@@ -111,6 +124,7 @@ class _WatchingOptions:
     evaluate: int = _option(0, "images per class that the local judge scores when the command ends, drawn like the sample grids; 0 for none")
     sample_steps: int = _option(20, "denoising steps of the sample grids; 0 for no grids")
     guidance_scale: float = _option(1.0, "guidance of the sample grids; above 1 needs --label-drop")
+    guidance_interval: tuple = _option((0.0, 1.0), "guide the sample grids between these fractions of the noise scale only, such as 0.2,0.8", parse=_interval)
 
 # %% ../nbs/08_trainer.ipynb #44b544ff
 PRESETS = {
@@ -120,7 +134,7 @@ PRESETS = {
 }
 PRESETS["classic"] = {}
 
-# %% ../nbs/08_trainer.ipynb #d034bf35
+# %% ../nbs/08_trainer.ipynb #40a728fb
 def _check_number(name, value, low, high=float("inf"), closed=True):
     "`value` as a float in `[low, high]`, or `(low, high)` if not `closed`; a `CcdiffError` otherwise, NaN and infinity included."
     good = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")
@@ -128,7 +142,7 @@ def _check_number(name, value, low, high=float("inf"), closed=True):
     span = f"above {low:g}" if not closed and high == float("inf") else f"between {low:g} and {high:g}" if high < float("inf") else f"at least {low:g}"
     raise CcdiffError(f"{name}={value!r} must be a finite number {span}.")
 
-_COUNTS = dict(layers_per_block=1, class_emb_size=1, attention_head_dim=1, batch_size=1, n_epochs=1, warmup_steps=0, gradient_accumulation_steps=1,
+_COUNTS = dict(layers_per_block=1, patch_size=1, class_emb_size=1, attention_head_dim=1, batch_size=1, n_epochs=1, warmup_steps=0, gradient_accumulation_steps=1,
                checkpoint_interval=1, max_skips=1, watch_every=0, evaluate=0, sample_steps=0, seed=0)
 _COUNTS_OR_NONE = dict(image_size=4, norm_num_groups=1, max_steps=1, threads=1, keep_last=2, keep_every=1, resume_from_step=0)
 
@@ -144,11 +158,12 @@ def _check_values(c):
     _check_number("weight_decay", c.weight_decay, 0)
     _check_number("ema_decay", c.ema_decay, 0, 1)
     _check_number("guidance_scale", c.guidance_scale, 0)
+    _check_number("flow_shift", c.flow_shift, 0, closed=False)
     if not 0 <= _check_number("label_drop", c.label_drop, 0, 1) < 1: raise CcdiffError(f"label_drop={c.label_drop!r} must be below 1.")
     for name in ("snr_gamma", "max_grad_norm"):
         if getattr(c, name) is not None: _check_number(name, getattr(c, name), 0, closed=False)
 
-# %% ../nbs/08_trainer.ipynb #ba72b805
+# %% ../nbs/08_trainer.ipynb #26974c27
 _STATS = ("hist", "mean", "norm", "std", "min", "max", "var", "abs_mean", "rms", "zero_fraction", "nonfinite", "update_ratio")
 
 def _check_stats(text):
@@ -156,9 +171,20 @@ def _check_stats(text):
     names = [name.strip() for name in text.split(",")] if isinstance(text, str) else [text]
     for name in names: check_choice("tensor_stats", name, _STATS, hint="Separate several by commas; watch_every=0 turns the watcher off.")
 
+def _check_objective(c):
+    "Raise a `CcdiffError` for options of the objective and of guidance that make no sense together."
+    if c.rescale_zero_snr and c.prediction_type in ("epsilon", "flow_prediction"):
+        why = "of pure noise the noise says nothing about the image" if c.prediction_type == "epsilon" else "its last noise level is pure noise anyway"
+        raise CcdiffError(f"rescale_zero_snr has no use with prediction_type={c.prediction_type!r}: {why}; it is for 'v_prediction' and 'sample'.")
+    if c.flow_shift != 1 and c.prediction_type != "flow_prediction": raise CcdiffError(f"flow_shift={c.flow_shift} has no effect with prediction_type={c.prediction_type!r}.")
+    bounds = c.guidance_interval
+    if len(bounds) != 2 or any(isinstance(b, bool) or not isinstance(b, (int, float)) for b in bounds) or not 0 <= bounds[0] < bounds[1] <= 1:
+        raise CcdiffError(f"guidance_interval={bounds!r} must be two fractions of the noise scale, low < high from 0 to 1, such as (0.2, 0.8).")
+
 def _check_together(c):
     "Raise a `CcdiffError` for options that contradict each other."
     for w in c.block_out_channels: check_int("block_out_channels", w, 1)
+    _check_objective(c)
     if c.batch_size % c.gradient_accumulation_steps:
         raise CcdiffError(f"batch_size={c.batch_size} cannot be cut into gradient_accumulation_steps={c.gradient_accumulation_steps} equal pieces.")
     if c.watch_every: _check_stats(c.tensor_stats)
@@ -176,7 +202,7 @@ def _check_together(c):
     if c.neptune_mode == "resume" and c.run_id not in (None, c.resume_from_run_id):
         raise CcdiffError(f"run_id={c.run_id!r} is given, but a resumed run keeps its id {c.resume_from_run_id!r}; use 'fork' for a new one.")
 
-# %% ../nbs/08_trainer.ipynb #a54f442f
+# %% ../nbs/08_trainer.ipynb #eda06d2a
 @dataclass
 class TrainConfig(_WatchingOptions, _SavingOptions, _MachineOptions, _OptimizerOptions, _ObjectiveOptions, _NetworkOptions, _ImageOptions, _RunOptions):
     "Everything that decides a training run; `ccdiff-train --help` lists the fields as flags. Raises `CcdiffError` for values that make no sense."
@@ -186,6 +212,7 @@ class TrainConfig(_WatchingOptions, _SavingOptions, _MachineOptions, _OptimizerO
         if not isinstance(widths, (list, tuple)) or not widths:
             raise CcdiffError(f"block_out_channels={widths!r} must be the widths of the levels, such as (16, 32, 48).")
         self.block_out_channels = tuple(widths)
+        self.guidance_interval = tuple(self.guidance_interval) if isinstance(self.guidance_interval, (list, tuple)) else (self.guidance_interval,)
         _check_values(self)
         _check_together(self)
 
@@ -198,7 +225,7 @@ class TrainConfig(_WatchingOptions, _SavingOptions, _MachineOptions, _OptimizerO
 
     def to_dict(self):
         "All fields as a dict that JSON can hold."
-        return {**asdict(self), "block_out_channels": list(self.block_out_channels)}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
 # %% ../nbs/08_trainer.ipynb #ea8a070e
 def _true_or_false(text):
@@ -218,7 +245,7 @@ def _or_none(kind):
     parse.__name__ = kind.__name__
     return parse
 
-# %% ../nbs/08_trainer.ipynb #7829485b
+# %% ../nbs/08_trainer.ipynb #5b60bea3
 def _add_flag(group, f):
     "Add the flag(s) of one field of `TrainConfig` to an argparse group. Flags that are not given leave nothing in the namespace."
     kinds = {int: int, float: float, str: str, tuple: _widths, (int | None): _or_none(int), (float | None): _or_none(float), (str | None): _or_none(str)}
@@ -231,7 +258,7 @@ def _add_flag(group, f):
         group.add_argument(f"--no-{flag}", action="store_false", help=argparse.SUPPRESS, **common)
     else:
         choices = f.metadata["choices"]
-        group.add_argument(f"--{flag}", type=kinds[f.type], choices=choices, metavar=None if choices else f.name.split("_")[-1].upper(), help=text.replace("%", "%%"), **common)
+        group.add_argument(f"--{flag}", type=f.metadata["parse"] or kinds[f.type], choices=choices, metavar=None if choices else f.name.split("_")[-1].upper(), help=text.replace("%", "%%"), **common)
 
 def _defaults():
     "The configuration without any option."
@@ -336,7 +363,7 @@ def _agree(accelerator, work):
     if "error" in answer: raise CcdiffError(answer["error"])
     return answer["result"]
 
-# %% ../nbs/08_trainer.ipynb #caa36cba
+# %% ../nbs/08_trainer.ipynb #0df865f5
 def build_unet(
     config: TrainConfig, # its network options, `label_drop` and `seed`
     images,              # the `ImageSet` to learn: its classes, size and channels
@@ -353,7 +380,7 @@ def build_unet(
         return ClassConditionedUnet(
             num_classes=images.num_classes, sample_size=images.image_size, image_channels=images.channels, block_out_channels=widths,
             layers_per_block=c.layers_per_block, conditioning=c.conditioning, class_emb_size=c.class_emb_size, norm_num_groups=groups,
-            attention_head_dim=c.attention_head_dim, null_class=c.label_drop > 0, **plain)
+            attention_head_dim=c.attention_head_dim, null_class=c.label_drop > 0, patch_size=c.patch_size, **plain)
 
 # %% ../nbs/08_trainer.ipynb #c9bf2804
 @dataclass(frozen=True)
@@ -371,7 +398,7 @@ class Batch:
         "The samples from `start` to `stop`."
         return Batch(**{f.name: getattr(self, f.name)[start:stop] for f in fields(self)})
 
-# %% ../nbs/08_trainer.ipynb #dd9a2366
+# %% ../nbs/08_trainer.ipynb #2dc76967
 class _Drawing:
     "What a step sees."
     def draw_batch(self,
@@ -383,14 +410,18 @@ class _Drawing:
         share = c.batch_size // self.accelerator.num_processes
         start = share * self.accelerator.process_index
         ids = batch_indices(len(images), c.batch_size, c.seed, step)[start:start + share].to(self.accelerator.device)
-        draws = draw_batch_noise(c.seed, step, (c.batch_size, *images.images.shape[1:]), len(self.scheduler), c.label_drop, self.accelerator.device)
+        draws = draw_batch_noise(c.seed, step, (c.batch_size, *images.images.shape[1:]), len(self.scheduler), c.label_drop, self.accelerator.device, c.timestep_sampling)
         draws = draws.part(start, start + share)
         labels = hide_labels(images.labels[ids], draws.drop, images.num_classes)
         return Batch(ids, normalize(images.images[ids]), labels, draws.noise, draws.timesteps)
 
-# %% ../nbs/08_trainer.ipynb #ed728a9a
+# %% ../nbs/08_trainer.ipynb #2c79e7e7
 class _Gradients:
     "Forward and backward."
+    def _network(self):
+        "What a step calls: the compiled network, if there is one, but at a look of the watcher the plain one, because hooks do not reach into compiled code."
+        return self.model if self._compiled is None or self.watcher.due(self.step + 1) else self._compiled
+
     def _gradients(self, batch):
         "Backpropagate the mean loss of `batch`, piece by piece; the loss of every sample, `(B,)`."
         pieces = self.config.gradient_accumulation_steps
@@ -398,7 +429,7 @@ class _Gradients:
         for i in range(pieces):
             part = batch.part(i * size, (i + 1) * size)
             with contextlib.nullcontext() if i == pieces - 1 else self.accelerator.no_sync(self.model):
-                each = self.objective.losses(self.model, part.x0, part.labels, part.noise, part.timesteps)
+                each = self.objective.losses(self._network(), part.x0, part.labels, part.noise, part.timesteps)
                 self.accelerator.backward(each.mean() / pieces)
             losses.append(each.detach())
         import torch
@@ -474,14 +505,14 @@ class _Evidence:
 class _Replay:
     "Finding out more about a step that was not finite."
     def _where_it_began(self, batch):
-        "Run this process's part once more under a `TorchWatcher` and return its findings; `[]` if there are none."
+        "Run this process's part once more under a `TorchWatcher` and return its findings, what is not finite first; `[]` if there are none."
         from ccdiff.watcher import TorchWatcher, WatchLog
         try:
             self.optimizer.zero_grad()
             with TorchWatcher(self.unet, WatchLog(), tensor_stats=("nonfinite",), every=1) as watcher:
                 watcher.before_step(self.step + 1)
                 self.objective.losses(self.unet, batch.x0, batch.labels, batch.noise, batch.timesteps).mean().backward()
-                return watcher.watch(self.step + 1)
+                return sorted(watcher.watch(self.step + 1), key=lambda f: f.kind != "nonfinite")
         except Exception as e: warnings.warn(f"the layer could not be found ({type(e).__name__}: {e})", stacklevel=5)
         return []
 
@@ -562,31 +593,59 @@ def _environment(accelerator, threads):
     return dict(threads=threads, device=device.type, device_name=name, processes=accelerator.num_processes, precision=accelerator.mixed_precision,
                 torch=torch.__version__, diffusers=diffusers.__version__, accelerate=accelerate.__version__, python=platform.python_version())
 
-# %% ../nbs/08_trainer.ipynb #54cde3b8
+# %% ../nbs/08_trainer.ipynb #7fd133c0
 class _Building:
     "Putting a trainer together, from nothing or from a checkpoint."
     def _build(self, checkpoint):
         "Network, average, optimizer and schedule, with their states if there is a checkpoint."
         import copy
         from ccdiff.objective import Objective
-        from ccdiff.pipeline import make_scheduler
         c, acc = self.config, self.accelerator
-        self.scheduler = make_scheduler(c.prediction_type)
-        self.objective = Objective(self.scheduler, c.snr_gamma)
+        self.scheduler = self._make_scheduler()
+        self.objective = Objective(self.scheduler, c.snr_gamma, c.bounded_loss)
         self.unet = build_unet(c, self.images)
         self._averaged = copy.deepcopy(self.unet).requires_grad_(False).to(acc.device) if c.ema_decay else None
         if checkpoint is not None: self._load_weights(checkpoint)
         self.model, self.optimizer = acc.prepare(self.unet, self._make_optimizer())
+        self._compiled = _compile(self.model, acc.device) if c.compile else None
         self.ema = self._make_ema()
         if checkpoint is not None: self._load_states(checkpoint)
         self._start_schedule()
 
-# %% ../nbs/08_trainer.ipynb #14afb4c1
+# %% ../nbs/08_trainer.ipynb #f9d2748d
+def make_muon(
+    unet,                # a `ClassConditionedUnet`
+    learning_rate: float,  # peak rate, of both kinds of weights
+    weight_decay: float = 0.0, # of both
+):
+    "timm's Muon (Jordan et al. 2024) for the weights between the layers, NAdamW for the rest: biases, norms, embeddings, the first and the last convolution."
+    try: from timm.optim import Muon
+    except ImportError as e: raise CcdiffError("optimizer='muon' needs timm 1.0.20 or newer: pip install 'timm>=1.0.20', or use optimizer='adamw'.") from e
+    outside = {id(p) for part in (unet.model.conv_in, unet.model.conv_out, unet.class_emb, unet.model.class_embedding) if part is not None for p in part.parameters()}
+    inside = [p for p in unet.parameters() if p.ndim >= 2 and id(p) not in outside]
+    kept = {id(p) for p in inside}
+    groups = [{"params": inside}, {"params": [p for p in unet.parameters() if id(p) not in kept], "use_fallback": True}]
+    return Muon(groups, lr=learning_rate, weight_decay=weight_decay, nesterov=True, betas=(0.9, 0.99))
+
+# %% ../nbs/08_trainer.ipynb #b46db010
+def _compile(model, device):
+    "`model` compiled for its shapes; `CcdiffError` on a CPU without a C++ compiler."
+    import shutil
+    import torch
+    if device.type == "cpu" and not any(shutil.which(name) for name in (os.environ.get("CXX", "c++"), "g++", "clang++")):
+        raise CcdiffError("compile=True on a CPU needs a C++ compiler, and none was found; install g++, set $CXX, or leave it out: on a CPU it pays little.")
+    return torch.compile(model, dynamic=False)
+
 class _Parts:
     "Optimizer, average and schedule."
+    def _make_scheduler(self):
+        from ccdiff.pipeline import make_scheduler
+        return make_scheduler(self.config.prediction_type, rescale_zero_snr=self.config.rescale_zero_snr, flow_shift=self.config.flow_shift)
+
     def _make_optimizer(self):
         import torch
         c, fused = self.config, self.accelerator.device.type in ("cpu", "cuda")
+        if c.optimizer == "muon": return make_muon(self.unet, c.learning_rate, c.weight_decay)
         return torch.optim.AdamW(self.unet.parameters(), lr=c.learning_rate, weight_decay=c.weight_decay, fused=fused)
 
     def _make_ema(self):
@@ -634,15 +693,15 @@ class _Loading:
         self._start_schedule()
         return self
 
-# %% ../nbs/08_trainer.ipynb #dc6b2ebf
+# %% ../nbs/08_trainer.ipynb #f091597e
 class _Saving:
     "Checkpoints."
     @property
     def pipeline(self):
         "A `ClassConditionedPipeline` with the weights to sample with, as they are now: averaged if `ema_decay` is set."
-        from ccdiff.pipeline import ClassConditionedPipeline, make_scheduler
+        from ccdiff.pipeline import ClassConditionedPipeline
         if self.ema is not None: self.ema.copy_to(self._averaged.parameters())
-        return ClassConditionedPipeline(self.unet if self.ema is None else self._averaged, make_scheduler(self.config.prediction_type))
+        return ClassConditionedPipeline(self.unet if self.ema is None else self._averaged, self._make_scheduler())
 
     def training_state(self) -> dict:
         "What `state.json` says about the run, besides its tensors."
@@ -732,7 +791,7 @@ class _Tracking:
         if run is None or not c.watch_every: return None
         return TorchWatcher(self.unet, self.run, tensor_stats=c.tensor_stats, base_namespace="debug", every=c.watch_every)
 
-# %% ../nbs/08_trainer.ipynb #1d6c058d
+# %% ../nbs/08_trainer.ipynb #79e758be
 def sample_grid(
     trainer,            # a `Trainer`
     per_class: int = 2, # images of each class
@@ -745,7 +804,7 @@ def sample_grid(
     steps = c.sample_steps if steps is None else steps
     if not steps: return None
     labels = [i for i in range(len(names)) for _ in range(per_class)]
-    out = trainer.pipeline(labels, num_inference_steps=steps, seed=c.seed, guidance_scale=c.guidance_scale, show_progress=False, output_type="latent")
+    out = trainer.pipeline(labels, num_inference_steps=steps, seed=c.seed, guidance_scale=c.guidance_scale, guidance_interval=c.guidance_interval, show_progress=False, output_type="latent")
     return image_grid(out["images"], labels, columns=per_class, class_names=names, scale=scale)
 
 # %% ../nbs/08_trainer.ipynb #fd96104d

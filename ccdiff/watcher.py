@@ -37,7 +37,7 @@ def _flat(x):
     if x.is_contiguous(): return x.view(-1)
     return x.permute(sorted(range(x.ndim), key=x.stride, reverse=True)).reshape(-1)
 
-# %% ../nbs/06_watcher.ipynb #a18e8a80
+# %% ../nbs/06_watcher.ipynb #57fbf43d
 class _Widener:
     "Turns tensors of any float type into float64 matrices (float32 on MPS, which has no float64), piece by piece."
     def __init__(self): self.scratch = None
@@ -46,10 +46,13 @@ class _Widener:
         "How many numbers a piece has."
         return 1 << 17 if device.type == "cpu" else 1 << 22
 
+    def dtype(self, device):
+        "The type of wide numbers."
+        return torch.float32 if device.type == "mps" else torch.float64
+
     def wide(self, n, device):
         "Room for `n` wide numbers. On a CPU it is the scratch buffer, if they fit, until the next call."
-        if device.type != "cpu" or n > self.size(device):
-            return torch.empty(n, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+        if device.type != "cpu" or n > self.size(device): return torch.empty(n, dtype=self.dtype(device), device=device)
         if self.scratch is None: self.scratch = torch.empty(self.size(device), dtype=torch.float64)
         return self.scratch[:n]
 
@@ -80,20 +83,25 @@ def _statistic(name, n, c):
         if name in ("min", "max"): return c[name]
         return {"abs_mean": lambda: c["abs"] / n, "zero_fraction": lambda: c["zero"] / n, "nonfinite": lambda: c["bad"]}[name]()
 
-# %% ../nbs/06_watcher.ipynb #d8a18d04
+# %% ../nbs/06_watcher.ipynb #78e77acc
 def _sample_places(n, device):
     "`_sample_size` places in `range(n)`, evenly spread and without a period."
     return (torch.arange(_sample_size, dtype=torch.float64).mul(0.6180339887498949).frac().mul(n).long()).to(device)
 
 def _histograms(samples):
-    "Histograms of a list of vectors: counts `(N, _bins)` and the lowest and highest finite value, `(N,)` each, on the device, in one go."
+    "Histograms of a list of vectors: counts `(N, _bins)` and the lowest and highest finite value, `(N,)` each, on the device."
     x = nn.utils.rnn.pad_sequence(samples, batch_first=True, padding_value=float("nan"))
+    blocks = [_histogram_block(b) for b in x.split(16 if x.device.type == "cpu" else len(x))] # 16 rows stay in the cache
+    return [torch.cat(parts) for parts in zip(*blocks)]
+
+def _histogram_block(x):
+    "The same for a matrix with a vector in each row, filled up with NaN."
     good = x.isfinite()
     low, high = torch.where(good, x, torch.inf).amin(1), torch.where(good, x, -torch.inf).amax(1)
     half = (high == low) * torch.clamp(low.abs() * 1e-3, min=0.5) # a constant stands in the middle of its histogram
     low, high = low - half, high + half
     place = ((x - low[:, None]) * (_bins / (high - low))[:, None]).nan_to_num_(0).clamp_(0, _bins - 1)
-    place = torch.where(good, place, _bins).long() # what is not finite goes to a bin of its own, which is thrown away
+    place = place.masked_fill_(~good, _bins).long() # what is not finite goes to a bin of its own, which is thrown away
     place += (_bins + 1) * torch.arange(len(x), device=x.device)[:, None]
     counts = torch.zeros(len(x) * (_bins + 1), device=x.device).scatter_add_(0, place.view(-1), torch.ones_like(x).view(-1))
     return counts.view(len(x), -1)[:, :_bins], low, high
@@ -108,12 +116,12 @@ class _Part:
     columns: tuple # what was measured
     sums: list     # for one piece after another, for each column, the sums of the piece's rows; on the device
 
-# %% ../nbs/06_watcher.ipynb #30f11b1d
+# %% ../nbs/06_watcher.ipynb #639a41a3
 class _Table(_Widener):
     "Row sums of many tensors by key `(kind, name)`, kept on their device."
     def __init__(self, stats):
         super().__init__()
-        self.columns = tuple(dict.fromkeys(["sum"] + [c for s in stats for c in _needs.get(s, [])]))
+        self.columns = tuple(dict.fromkeys(["square"] + [c for s in stats for c in _needs.get(s, [])])) # squares tell whether all is finite, or zero
         self.hist, self.parts, self.samples, self.places = "hist" in stats, {}, {}, {}
 
     def add(self, key, x):
@@ -127,20 +135,29 @@ class _Table(_Widener):
         self.parts[key] = _Part([key], [len(flat)], [len(sums) // len(self.columns)], self.columns, sums)
         if self.hist: self._take(key, flat)
 
-    def add_all(self, kind, tensors, columns=None):
-        "Measure many tensors `{name: tensor}` together, with their rows' squares; only some `columns` and no histogram, if they are given."
-        names, all_of_them = [k for k, t in tensors.items() if t.numel()], columns or tuple(dict.fromkeys(self.columns + ("square",)))
-        flat, sums, tall = [tensors[k].detach() for k in names], [], {}
+    def add_all(self, kind, tensors):
+        "Measure many tensors `{name: tensor}` together; without grad, like `add_squares`."
+        names, columns = [k for k, t in tensors.items() if t.numel()], self.columns
+        flat, sums, tall = [tensors[k] for k in names], [], {}
         rows = [t.reshape(t.shape[0] if t.ndim > 1 else 1, -1) for t in flat]
         for group in _plan(tuple((t.shape, (t.dtype, t.device)) for t in flat), self.size(flat[0].device)) if flat else []:
             matrices, length = [rows[i][a:b] for i, a, b in group], rows[group[0][0]].shape[1]
             wide = torch.cat(matrices, out=self.wide(sum(map(len, matrices)) * length, matrices[0].device).view(-1, length))
-            sums += [_row_sums[c](wide).to(wide.dtype) for c in all_of_them]
+            sums += [_row_sums[c](wide) for c in columns]
             for i, a, b in group: tall[i] = tall.get(i, 0) + b - a
-        if sums: self.parts[kind, None] = _Part([(kind, names[i]) for i in tall], [flat[i].numel() for i in tall], list(tall.values()), all_of_them, sums)
-        for k, t in zip(names, flat) if self.hist and columns is None else []: self._take((kind, k), _flat(t))
+        if sums: self.parts[kind, None] = _Part([(kind, names[i]) for i in tall], [flat[i].numel() for i in tall], list(tall.values()), columns, sums)
+        for k, t in zip(names, flat) if self.hist else []: self._take((kind, k), _flat(t))
 
-# %% ../nbs/06_watcher.ipynb #41b61865
+    def add_squares(self, kind, tensors):
+        "Only the sum of squares of each of many tensors."
+        kept = {k: t for k, t in tensors.items() if t.numel()}
+        if not kept: return
+        first = next(iter(kept.values())).device
+        norms = torch._foreach_norm(list(kept.values()), 2, self.dtype(first))
+        squares = torch.stack([n.to(first) for n in norms]).square_()
+        self.parts[kind, None] = _Part([(kind, k) for k in kept], [t.numel() for t in kept.values()], [1] * len(kept), ("square",), [squares])
+
+# %% ../nbs/06_watcher.ipynb #69a529d2
 class _Fetching(_Table):
     "Samples, and the way to the host."
     def _take(self, key, flat):
@@ -158,19 +175,19 @@ class _Fetching(_Table):
         "Everything on the host, as a `_Look`; one copy from the device."
         parts = list(self.parts.values())
         if not parts: return _Look({}, np.zeros(0), {}, [], {})
-        here = parts[0].sums[0]
-        load = [s.reshape(-1).to(here) for p in parts for s in p.sums]
-        if self.samples: load += [t.reshape(-1).to(here) for t in _histograms(list(self.samples.values()))]
+        load = [s for p in parts for s in p.sums] + (_histograms(list(self.samples.values())) if self.samples else [])
+        here = load[0].device
+        load = [s.reshape(-1).to(here, self.dtype(here)) for s in load] # counts are whole numbers, all else is not
         return _unpack(parts, list(self.samples), torch.cat(load).cpu().double().numpy())
 
-# %% ../nbs/06_watcher.ipynb #4ec66fa0
+# %% ../nbs/06_watcher.ipynb #5187e338
 @dataclass
 class _Look:
     "What a table measured, on the host."
     keys: dict   # (kind, name) -> index
     n: object    # how many numbers each tensor has, `(E,)`
     sums: dict   # column -> sum over a tensor's rows, `(E,)`; NaN if it was not measured
-    units: list  # the sums of squares of each tensor's rows, or `None`
+    units: list  # the sums of squares of each tensor's rows
     hists: dict  # (kind, name) -> (counts, lowest, highest)
 
     def names(self, kind): return [name for k, name in self.keys if k == kind]
@@ -178,7 +195,7 @@ class _Look:
     def norms(self, kind, names): return np.sqrt(self.column("square", kind, names))
     def sizes(self, kind, names): return self.n[[self.keys[kind, name] for name in names]]
 
-# %% ../nbs/06_watcher.ipynb #5670622a
+# %% ../nbs/06_watcher.ipynb #fb677cc3
 def _rows(part, numbers, at):
     "A part's rows `(sum(tall), len(columns))` from `numbers[at:]`, and where the next part begins."
     pieces = []
@@ -197,7 +214,8 @@ def _unpack(parts, hist_keys, numbers):
         for j, c in enumerate(p.columns):
             add_up = np.minimum if c == "min" else np.maximum if c == "max" else np.add
             look.sums.setdefault(c, np.full(len(keys), np.nan))[first:last] = add_up.reduceat(rows[:, j], starts[:-1])
-        if "square" in p.columns: look.units[first:last] = np.split(rows[:, p.columns.index("square")], starts[1:-1])
+        starts, squares = starts.tolist(), rows[:, p.columns.index("square")]
+        look.units[first:last] = [squares[a:b] for a, b in zip(starts, starts[1:])]
         first = last
     counts, low, high = np.split(numbers[at:], [len(hist_keys) * _bins, len(hist_keys) * (_bins + 1)])
     look.hists = {k: (counts[i * _bins:(i + 1) * _bins], low[i], high[i]) for i, k in enumerate(hist_keys)}
@@ -337,12 +355,12 @@ class Finding:
     text: str    # what is wrong with it
     def __str__(self): return f"step {self.step:.12g}: {self.layer} {self.text}"
 
-# %% ../nbs/06_watcher.ipynb #06dc47f4
+# %% ../nbs/06_watcher.ipynb #169eb129
 def _nonfinite(look, step):
     "The first layer in the forward pass with a number that is not finite; else the first in the backward pass; else the first parameter."
     for kind, words in (("activation", "puts out"), ("gradient", "receives a gradient with"), ("parameters", "holds")):
         names = look.names(kind)
-        bad = np.flatnonzero(~np.isfinite(look.column("sum", kind, names))) if names else []
+        bad = np.flatnonzero(~np.isfinite(look.column("square", kind, names))) if names else []
         if len(bad): return [Finding(step, "nonfinite", names[bad[0]], f"is the first that {words} values that are not finite" + _spread(look))]
     return []
 
@@ -355,8 +373,8 @@ def _spread(look):
 def _dead(look, step, limits, unit_weights):
     "Layers whose output is all zero, and weights with many rows that receive no gradient."
     names = look.names("activation")
-    silent = [name for name in names if look.sums["sum"][i := look.keys["activation", name]] == 0 and not look.sums.get("square", look.sums["sum"])[i] > 0]
-    found = [Finding(step, "dead", name, "puts out nothing but zeros") for name in silent]
+    zero = look.column("square", "activation", names) == 0 if names else []
+    found = [Finding(step, "dead", name, "puts out nothing but zeros") for name, z in zip(names, zero) if z]
     for name in unit_weights:
         if ("gradient", name) not in look.keys: continue
         units = look.units[look.keys["gradient", name]]
@@ -481,7 +499,7 @@ class _Closing(_Arming):
     def __del__(self):
         if getattr(self, "_window", None) is not None: self._shut()
 
-# %% ../nbs/06_watcher.ipynb #004e520e
+# %% ../nbs/06_watcher.ipynb #edd94738
 class _Looking(_Closing):
     "Measuring what needs no hook, and logging."
     def _measure(self, ask):
@@ -499,9 +517,9 @@ class _Looking(_Closing):
             if window is not None and window.before:
                 kind = lambda t: (t.shape, t.dtype, t.device)
                 old = {k: v for k, v in window.before.items() if k in named and kind(v) == kind(named[k])} # the model may have moved to a GPU
-                moved = torch._foreach_sub([named[k].detach() for k in old], list(old.values()))
-                table.add_all("update", dict(zip(old, moved)), ("square",))
-                table.add_all("old", old, ("square",))
+                table.add_squares("old", old)
+                torch._foreach_sub_(list(old.values()), [named[k] for k in old]) # in place: the copy is not needed any more
+                table.add_squares("update", old)
         look = table.fetch()
         return self._settled(look) if look.names("update") else look
 

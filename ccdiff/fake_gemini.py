@@ -393,4 +393,6 @@ def main(
 # %% ../nbs/92_fake_gemini.ipynb #48a86eac
 #| eval: false
 #| eval: false
+#| eval: false
+#| eval: false
 if __name__ == "__main__": main()

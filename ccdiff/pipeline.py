@@ -136,7 +136,7 @@ SCHEDULERS = { # name: (diffusers class, the settings it needs here, the predict
     "lms": ("LMSDiscreteScheduler", {}, _no_sample),
 }
 
-# %% ../nbs/03_pipeline.ipynb #54de6996
+# %% ../nbs/03_pipeline.ipynb #d41147bd
 _straight = dict(prediction_type="flow_prediction", use_flow_sigmas=True, **_thresholded)
 
 FLOW_SCHEDULERS = { # the same for networks that predict the flow
@@ -147,6 +147,7 @@ FLOW_SCHEDULERS = { # the same for networks that predict the flow
     "sa": ("SASolverScheduler", _straight, ("flow_prediction",)),
     "euler": ("FlowMatchEulerDiscreteScheduler", {}, ("flow_prediction",)),
     "euler_a": ("DPMSolverMultistepScheduler", dict(**_straight, algorithm_type="sde-dpmsolver++", solver_order=1), ("flow_prediction",)),
+    "dpm++_sde": ("DPMSolverMultistepScheduler", dict(**_straight, algorithm_type="sde-dpmsolver++"), ("flow_prediction",)),
     "heun": ("FlowMatchHeunDiscreteScheduler", {}, ("flow_prediction",)),
     "lcm": ("FlowMatchEulerDiscreteScheduler", dict(stochastic_sampling=True), ("flow_prediction",)),
 }

@@ -220,7 +220,7 @@ def _save_report(report, folder):
     _write(folder / "report.json", json.dumps(report.data, indent=1, ensure_ascii=False) + "\n")
     return folder
 
-# %% ../nbs/11_evaluator.ipynb #b8759ed5
+# %% ../nbs/11_evaluator.ipynb #557b4953
 def _headline(data):
     "One or two sentences."
     name, judge = next(iter(data["judges"].items()), (None, None))
@@ -236,7 +236,7 @@ def _stand_out(data, most=4):
     "The metrics that lie more than three spreads off, the farthest first, with what real images have."
     off = [m for m in data["metrics"] if (m["spreads off"] or 0) > 3 and m["metric"] != "agreement" and not m["metric"].startswith("fd ")]
     worst = sorted(off, key=lambda m: -m["spreads off"])
-    return [f"{m['metric']} {m['value']:.2g} (real {m['real']:.2g})" for m in worst[:most]] + ([f"and {len(worst) - most} more"] if len(worst) > most else [])
+    return [f"{m['metric']} {m['value']:.3g} (real {m['real']:.2g})" for m in worst[:most]] + ([f"and {len(worst) - most} more"] if len(worst) > most else [])
 
 # %% ../nbs/11_evaluator.ipynb #8d014bb4
 def _number(x, digits=3): return "–" if x is None else f"{x:.{digits}f}"
@@ -253,7 +253,7 @@ def _judge_lines(judge):
     for reason in judge["trust"]["untrusted"]: yield f"  NOT TO BE BELIEVED: {reason}"
     for note in judge["notes"]: yield f"  note: {note}"
 
-# %% ../nbs/11_evaluator.ipynb #a403cdc0
+# %% ../nbs/11_evaluator.ipynb #e303c485
 def _controls_line(trust):
     "What the controls say, in a line."
     of = lambda s: f"{s['right']} of {s['n']}"
@@ -265,13 +265,14 @@ def _card_line(card):
     if not card or "accuracy" not in card: return ""
     counted = [v for k, v in card["false_digits"].items() if FAMILIES[k].counted]
     return (f"card, on {card['n']:,} real images it has not learnt from: accuracy {100 * card['accuracy']:.2f} %, calibration error {card['ece']:.4f}, hand_writing {card['human_hand_writing']:.2f}; "
-            f"at most 5 % passed in {sum(v <= 0.05 for v in counted)} of {len(counted)} families of what is none")
+            f"fooled by at most 5 % of {sum(v <= 0.05 for v in counted)} of {len(counted)} families of non-digits")
 
 def _joint_line(joint):
     "How far joint answers are those of separate questions, in a line."
     parts = [f"{q} {v['same']} of {v['n']}" for q, v in joint.items() if v["n"]]
     return f"controls answered the same when each question is asked by itself: {', '.join(parts)}" if parts else ""
 
+# %% ../nbs/11_evaluator.ipynb #42fb7ef1
 def report_text(
     data: dict, # the content of report.json
 ) -> str:
@@ -611,34 +612,55 @@ def _report_data(x):
     try: return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as e: raise CcdiffError(f"there is no report of {x}: {e}. `ccdiff-eval` makes one.") from e
 
-# %% ../nbs/11_evaluator.ipynb #e170c0f2
+# %% ../nbs/11_evaluator.ipynb #e01a3169
+def _metric_error(m):
+    "A cautious standard error of a metric, from its row in a report."
+    share = m["metric"] in ("precision", "recall", "coverage", "twins", "copies")
+    coin = (max(m["value"] * (1 - m["value"]), 0) / min(m["n"], 1000))**0.5 if share else 0
+    return max((5 if m["metric"] in ("levels", "ink", "grain") else 2.5) * m["spread"], 1.5 * coin)
+
+def _compare_metrics(a, b):
+    "A row for each metric that both reports have, if they have equally many samples."
+    one, two = ({m["metric"]: m for m in d["metrics"] if m["value"] is not None and m["spread"] is not None} for d in (a, b))
+    for name in [n for n in one if n in two and n != "agreement" and a["n"] == b["n"] and a["dataset"] == b["dataset"]]:
+        m, k = one[name], two[name]
+        bad = lambda r: {"lower": r["value"], "higher": -r["value"], "as real": abs(r["value"] - r["real"])}[r["better"]]
+        reach, change = 1.96 * (_metric_error(m)**2 + _metric_error(k)**2)**0.5, k["value"] - m["value"]
+        verdict = "better" if bad(m) - bad(k) > reach else "worse" if bad(k) - bad(m) > reach else f"cannot tell at n={b['n']}"
+        yield {"judge": "metrics", "question": name, "a": m["value"], "b": k["value"], "difference": change, "low": change - reach, "high": change + reach, "verdict": verdict}
+
+# %% ../nbs/11_evaluator.ipynb #fc1423d3
 class Comparison(list):
-    "One dict per judge and question; prints as a table."
+    "One dict per judge and question, and per metric; prints as a table."
     def __repr__(self):
-        return "\n".join(f"{r['judge']:8}{r['question']:15}{r['a']:7.3f} → {r['b']:.3f}   difference {r['difference']:+.3f} (95 % interval {r['low']:+.3f} to {r['high']:+.3f}): {r['verdict']}" for r in self)
+        return "\n".join(f"{r['judge']:8}{r['question']:15}{r['a']:8.3f} → {r['b']:<8.3f}  difference {r['difference']:+.3f} (95 % interval {r['low']:+.3f} to {r['high']:+.3f}): {r['verdict']}" for r in self)
 
 def compare(
     a, # a `Report`, the folder it was saved in, its report.json, or "RUN@STEP" of a checkpoint that was evaluated
     b, # another one, which is to be better
 ) -> Comparison:
-    "Is `b` better than `a`? For each judge and question the difference of the means, its 95 % interval, and \"better\", \"worse\" or \"cannot tell\"."
+    "Is `b` better than `a`? For each question and metric the difference, its 95 % interval, and \"better\", \"worse\" or \"cannot tell at n=…\". Raises `CcdiffError` for different judges."
     return _compare(_report_data(a), _report_data(b))
 
+# %% ../nbs/11_evaluator.ipynb #d434aff5
 def _compare(a, b):
     "What `compare` does, from the contents of two reports."
     rows = Comparison()
     for name in [n for n in a["judges"] if n in b["judges"]]:
         one, two = a["judges"][name], b["judges"][name]
         if one["id"] != two["id"]: raise CcdiffError(f"the reports were judged by {one['id']} and by {two['id']}; scores of different judges cannot be compared.")
-        for q in [q for q in one["questions"] if q in two["questions"]]:
-            found = _difference(one["questions"][q]["values"], two["questions"][q]["values"], QUESTIONS[q].high == 1)
-            if found is None: continue
-            change, low, high = map(float, found)
-            verdict = "better" if low > 0 else "worse" if high < 0 else f"cannot tell at n={min(one['questions'][q]['overall']['n'], two['questions'][q]['overall']['n'])}"
-            rows.append({"judge": name, "question": q, "a": one["questions"][q]["overall"]["mean"], "b": two["questions"][q]["overall"]["mean"], "difference": change, "low": low, "high": high, "verdict": verdict})
+        rows += [r for q in one["questions"] if q in two["questions"] and (r := _compare_question(name, q, one["questions"][q], two["questions"][q]))]
+    if a["protocol"] == b["protocol"]: rows += _compare_metrics(a, b)
     return rows
 
-# %% ../nbs/11_evaluator.ipynb #52471cfd
+def _compare_question(judge, q, one, two):
+    "The row for one question, or `None` if one of the reports has no answer."
+    if (found := _difference(one["values"], two["values"], QUESTIONS[q].high == 1)) is None: return None
+    change, low, high = map(float, found)
+    verdict = "better" if low > 0 else "worse" if high < 0 else f"cannot tell at n={min(one['overall']['n'], two['overall']['n'])}"
+    return {"judge": judge, "question": q, "a": one["overall"]["mean"], "b": two["overall"]["mean"], "difference": change, "low": low, "high": high, "verdict": verdict}
+
+# %% ../nbs/11_evaluator.ipynb #cb3aebfb
 def build_parser() -> argparse.ArgumentParser:
     "The flags of `ccdiff-eval`."
     p = argparse.ArgumentParser("ccdiff-eval", allow_abbrev=False, description="Draw samples of every class from a checkpoint, judge them, and measure them beside real images.",
@@ -646,6 +668,10 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument("--neptune-run-id", metavar="RUN", help="the run whose checkpoint is evaluated; scores are logged to it")
     p.add_argument("--global-step", type=int, metavar="N", help="the checkpoint's step; default: the newest")
     p.add_argument("--from", dest="source", metavar="RUN@STEP|FOLDER", help="instead of a run: any checkpoint or saved pipeline")
+    return _add_sampling_flags(_add_judge_flags(p))
+
+def _add_judge_flags(p):
+    "The flags about who judges, and what that costs."
     p.add_argument("--n-samples", type=int, default=10, metavar="N", help="samples of each class (default: 10)")
     p.add_argument("--judge", default="auto", help="auto, local, gemini or both; auto: local, and Gemini if GEMINI_API_KEY is set (default)")
     p.add_argument("--gemini-model", default=DEFAULT_MODEL, metavar="NAME", help=f"the model that judges (default: {DEFAULT_MODEL})")
@@ -654,10 +680,10 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument("--votes", type=int, default=1, metavar="N", help="ask each question so often (default: 1)")
     p.add_argument("--controls", type=int, default=10, metavar="N", help="images with known answers that ride along (default: 10)")
     p.add_argument("--replay", nargs="?", const="", metavar="FILE", help="ask Gemini nothing; use the answers stored in FILE (default: the runs' own)")
-    p.add_argument("--compare", metavar="RUN@STEP|FOLDER", help="an earlier report: say whether this one is better, worse, or too small to tell")
     p.add_argument("--dry-run", action="store_true", help="show what Gemini would cost, and do nothing")
-    return _add_sampling_flags(p)
+    return p
 
+# %% ../nbs/11_evaluator.ipynb #13cc127d
 def _add_sampling_flags(p):
     "The flags about samples and places."
     p.add_argument("--steps", type=int, default=50, metavar="N", help="denoising steps (default: 50)")
@@ -669,6 +695,7 @@ def _add_sampling_flags(p):
     p.add_argument("--neptune-project", metavar="NAME", help="the run's project; default: $NEPTUNE_PROJECT")
     p.add_argument("--device", help="cpu, cuda, mps or auto (default)")
     p.add_argument("--out", metavar="FOLDER", help="where to write the report; default: evals/ beside the run's checkpoints")
+    p.add_argument("--compare", metavar="RUN@STEP|FOLDER", help="an earlier report: say whether this one is better, worse, or too small to tell")
     return p
 
 # %% ../nbs/11_evaluator.ipynb #5e52832a

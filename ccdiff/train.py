@@ -36,16 +36,17 @@ def loss_curve(
     fig.savefig(file)
     return file
 
-# %% ../nbs/11b_train.ipynb #0c29f389
+# %% ../nbs/11b_train.ipynb #9b9a1180
 def evaluate_run(
     trainer, # a `Trainer`, after `fit`
 ):
     "The local judge's `Report` of `trainer.config.evaluate` samples per class, also saved under the run's evals/ and logged to its record."
     from ccdiff.tracking import Run
     c, evaluator = trainer.config, Evaluator(trainer.config.dataset, "local", trainer.config.data_dir)
+    part = {} if tuple(c.guidance_interval) == (0, 1) else {"guidance_interval": c.guidance_interval}
     with Run(run_id=trainer.run_id, project=c.neptune_project, resume=True) as evaluator.run:
         report = evaluator.evaluate(trainer.pipeline, c.evaluate, steps=c.sample_steps or 50, seed=c.seed, guidance_scale=c.guidance_scale, step=trainer.step,
-                                    title=f"{trainer.run_id} at step {trainer.step}", show_progress=False)
+                                    title=f"{trainer.run_id} at step {trainer.step}", **part)
     report.save(run_dir(trainer.run_id) / "evals" / f"step_{trainer.step:06d}")
     return report
 

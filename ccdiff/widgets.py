@@ -349,7 +349,7 @@ def _settings_table(runs, root):
     body = "".join(f"<tr>{cell('th', name)}{''.join(cell('td', v) for v in values)}</tr>" for name, values in rows)
     return f'<table><caption style="text-align:left">Settings that differ</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
-# %% ../nbs/12_widgets.ipynb #6119fef3
+# %% ../nbs/12_widgets.ipynb #5dbe8e08
 def _metric_order(name):
     "Training first, what the watcher saw last."
     return {"train": 0, "evals": 1, "debug": 3}.get(name.split("/")[0], 2), name
@@ -374,7 +374,7 @@ class _ComparerWork(_Panel):
                 wanted = [m for m in self.metrics.value if m in there] or [m for m in there if m == "train/loss"] or there[:1]
                 self._offer(self.metrics, there, wanted)
             self._draw()
-        except Exception as e: self._show_error(e)
+        except Exception as e: self._show_error(e); self._say("could not be drawn")
 
     def _draw(self):
         "Curves and table."

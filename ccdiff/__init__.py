@@ -10,12 +10,18 @@ _homes = {
     "data": ("ImageSet", "load_images"),
     "unet": ("ClassConditionedUnet",),
     "pipeline": ("ClassConditionedPipeline",),
+    "pictures": ("class_sheet", "denoising", "between_seeds", "between_classes"),
     "tracking": ("Run", "Histogram", "File"),
     "watcher": ("TorchWatcher",),
     "trainer": ("Trainer", "TrainConfig", "config_of_run"),
     "judge": ("LocalJudge",),
     "gemini": ("GeminiJudge",),
+<<<<<<< HEAD
+    "evaluator": ("Evaluator",),
+    "widgets": ("TrainingPanel", "DigitStudio", "RunComparer", "WatcherExplorer"),
+=======
     "evaluator": ("Evaluator", "compare"),
+>>>>>>> main
 }
 _home_of = {name: home for home, names in _homes.items() for name in names}
 __all__ = sorted(_home_of)

@@ -391,5 +391,4 @@ def main(
         except KeyboardInterrupt: print(f"{len(fake.calls)} requests, at worst {worst_window(c.at for c in fake.calls)} in a minute")
 
 # %% ../nbs/92_fake_gemini.ipynb #48a86eac
-#| eval: false
-if __name__ == "__main__": main()
+if __name__ == "__main__" and globals().get("__spec__") is not None: main()

@@ -89,16 +89,24 @@ class BatchNoise:
         "The samples from `start` to `stop`: what one process, or one piece of an accumulated batch, works on."
         return BatchNoise(self.noise[start:stop], self.timesteps[start:stop], self.drop[start:stop])
 
-# %% ../nbs/07_objective.ipynb #1de5c50f
+# %% ../nbs/07_objective.ipynb #19ccaf18
 TIMESTEP_SAMPLINGS = ("uniform", "stratified", "logit_normal")
 
-def _draw_timesteps(n, total, how, draw):
+def _draw_timesteps(n, total, how, shift, draw):
     "`n` timesteps of `total`, int64; `draw` holds generator and device."
-    if how == "uniform": return torch.randint(total, (n,), **draw)
-    if how == "stratified": u = ((torch.rand(1, **draw) + torch.arange(n, device=draw["device"]) / n) % 1)[torch.randperm(n, **draw)]
+    if how == "uniform" and shift == 1: return torch.randint(total, (n,), **draw)
+    if how == "uniform": u = torch.rand(n, **draw)
+    elif how == "stratified": u = ((torch.rand(1, **draw) + torch.arange(n, device=draw["device"]) / n) % 1)[torch.randperm(n, **draw)]
     else: u = torch.randn(n, **draw).sigmoid()
-    return (u * total).long().clamp(max=total - 1)
+    return (shift * u / (1 + (shift - 1) * u) * total).long().clamp(max=total - 1)
 
+def _check_shift(shift):
+    "`shift`, or a `CcdiffError` if it is not a positive number."
+    if isinstance(shift, bool) or not isinstance(shift, (int, float)) or not 0 < shift < math.inf:
+        raise CcdiffError(f"timestep_shift={shift!r} must be a number above 0; 1 shifts nothing, 2 trains more at high noise.")
+    return shift
+
+# %% ../nbs/07_objective.ipynb #10fc50ef
 def draw_batch_noise(
     seed: int,               # the run's seed
     step: int,               # the training step, counted from 0
@@ -107,13 +115,14 @@ def draw_batch_noise(
     label_drop: float = 0.0, # the share of samples whose label is hidden, for guidance
     device="cpu",            # where to draw; another kind of device gives other numbers
     timestep_sampling: str = "uniform", # "uniform"; "stratified": evenly spread over the batch; "logit_normal": more from the middle (Esser et al. 2024)
+    timestep_shift: float = 1.0, # above 1, more from the noisy end: the fraction u of the scale becomes s u / (1 + (s - 1) u) (eq. 23 there)
 ) -> BatchNoise:
     "Noise, timesteps and hidden labels of one step: a pure function of its arguments."
     if not 0 <= label_drop < 1: raise CcdiffError(f"label_drop={label_drop!r} must be at least 0 and below 1, for instance 0.1.")
     draw = lambda purpose: dict(generator=generator(seed, step, purpose, device), device=device)
     noise = torch.randn(tuple(shape), **draw("noise"))
     how, total = check_choice("timestep_sampling", timestep_sampling, TIMESTEP_SAMPLINGS), check_int("num_train_timesteps", num_train_timesteps, 1)
-    timesteps = _draw_timesteps(shape[0], total, how, draw("timesteps"))
+    timesteps = _draw_timesteps(shape[0], total, how, _check_shift(timestep_shift), draw("timesteps"))
     return BatchNoise(noise, timesteps, torch.rand(shape[0], **draw("label drop")) < label_drop)
 
 # %% ../nbs/07_objective.ipynb #4631714e

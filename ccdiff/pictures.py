@@ -67,7 +67,7 @@ def _row_names(labels, class_names):
     "A text for each label."
     return [str(class_names[l] if class_names else l) for l in labels]
 
-# %% ../nbs/04c_pictures.ipynb #d5cf5d96
+# %% ../nbs/04c_pictures.ipynb #efabcb4b
 def _column(pipeline, vary, value, labels, call):
     "One column of a sheet: an image for each label."
     if vary != "scheduler": return _draw(pipeline, labels, **{**call, vary: value})
@@ -88,7 +88,7 @@ def class_sheet(
     "A PIL image: a row for each class, a column for each value. Raises `CcdiffError` for what the pipeline cannot draw."
     import inspect
     import torch
-    fixed = {"self", "class_labels", "batch_size", "num_inference_steps", "generator", "return_dict", "return_pil", "output_type", "num_images_per_prompt", "show_progress"}
+    fixed = {"self", "class_labels", "batch_size", "num_inference_steps", "generator", "return_dict", "return_pil", "output_type", "num_images_per_prompt", "show_progress", "chunk_size"}
     check_choice("vary", vary, ["steps", "scheduler", *(n for n in inspect.signature(type(pipeline).__call__).parameters if n not in fixed)])
     values, labels = list(values), _label_list(pipeline, labels)
     if not values: raise CcdiffError(f"values={values!r} is empty; give at least one value of {vary}, a column for each.")

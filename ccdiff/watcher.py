@@ -83,16 +83,19 @@ def _statistic(name, n, c):
         if name in ("min", "max"): return c[name]
         return {"abs_mean": lambda: c["abs"] / n, "zero_fraction": lambda: c["zero"] / n, "nonfinite": lambda: c["bad"]}[name]()
 
-# %% ../nbs/06_watcher.ipynb #78e77acc
+# %% ../nbs/06_watcher.ipynb #8e65134a
 def _sample_places(n, device):
-    "`_sample_size` places in `range(n)`, evenly spread and without a period."
-    return (torch.arange(_sample_size, dtype=torch.float64).mul(0.6180339887498949).frac().mul(n).long()).to(device)
+    "`_sample_size` places in `range(n)`, ascending: one in each of as many equal stretches, without a period."
+    i = torch.arange(_sample_size, dtype=torch.float64)
+    return i.mul(0.6180339887498949).frac().add_(i).mul_(n / _sample_size).long().clamp_(max=n - 1).to(device)
 
 def _histograms(samples):
     "Histograms of a list of vectors: counts `(N, _bins)` and the lowest and highest finite value, `(N,)` each, on the device."
-    x = nn.utils.rnn.pad_sequence(samples, batch_first=True, padding_value=float("nan"))
-    blocks = [_histogram_block(b) for b in x.split(16 if x.device.type == "cpu" else len(x))] # 16 rows stay in the cache
-    return [torch.cat(parts) for parts in zip(*blocks)]
+    order, device = sorted(range(len(samples)), key=lambda i: len(samples[i])), samples[0].device # those of one length lie together
+    at_once = 16 if device.type == "cpu" else len(order) # 16 rows stay in the cache
+    blocks = [nn.utils.rnn.pad_sequence([samples[i] for i in order[a:a + at_once]], batch_first=True, padding_value=float("nan")) for a in range(0, len(order), at_once)]
+    back = torch.tensor(order).argsort().to(device)
+    return [torch.cat(parts)[back] for parts in zip(*map(_histogram_block, blocks))]
 
 def _histogram_block(x):
     "The same for a matrix with a vector in each row, filled up with NaN."
@@ -116,9 +119,9 @@ class _Part:
     columns: tuple # what was measured
     sums: list     # for one piece after another, for each column, the sums of the piece's rows; on the device
 
-# %% ../nbs/06_watcher.ipynb #639a41a3
-class _Table(_Widener):
-    "Row sums of many tensors by key `(kind, name)`, kept on their device."
+# %% ../nbs/06_watcher.ipynb #9ac1a895
+class _Measuring(_Widener):
+    "Row sums of tensors by key `(kind, name)`, kept on their device."
     def __init__(self, stats):
         super().__init__()
         self.columns = tuple(dict.fromkeys(["square"] + [c for s in stats for c in _needs.get(s, [])])) # squares tell whether all is finite, or zero
@@ -135,6 +138,9 @@ class _Table(_Widener):
         self.parts[key] = _Part([key], [len(flat)], [len(sums) // len(self.columns)], self.columns, sums)
         if self.hist: self._take(key, flat)
 
+# %% ../nbs/06_watcher.ipynb #2c87e91e
+class _Table(_Measuring):
+    "Many tensors at once."
     def add_all(self, kind, tensors):
         "Measure many tensors `{name: tensor}` together; without grad, like `add_squares`."
         names, columns = [k for k, t in tensors.items() if t.numel()], self.columns
@@ -337,7 +343,7 @@ class _Reruns(_Hooks):
             del waiting[-len(calls):]
         self._gradient(calls[i], grad)
 
-# %% ../nbs/06_watcher.ipynb #543836e8
+# %% ../nbs/06_watcher.ipynb #c0b298b7
 @dataclass(frozen=True)
 class HealthLimits:
     "Where a number is out of range. Norms are those of single weights (biases and other vectors are too small to judge)."
@@ -345,12 +351,13 @@ class HealthLimits:
     vanishing: float = 1e-8    # gradient RMS of a weight, as a share of the median weight's
     exploding: float = 1e3     # gradient norm of a weight
     update_ratio: tuple = (1e-9, 0.3) # norm of a step over norm of the weight, least and greatest
+    leap: tuple = (10, 5)      # times as far a step, and times the norm, as at the look before; of the median weight
 
 @dataclass
 class Finding:
     "Something is wrong in a layer; `str(finding)` is a sentence."
     step: float  # the step whose forward and backward pass showed it
-    kind: str    # "nonfinite", "dead", "vanishing", "exploding" or "update_ratio"
+    kind: str    # "nonfinite", "dead", "vanishing", "exploding", "update_ratio" or "leap"
     layer: str   # the layer or parameter
     text: str    # what is wrong with it
     def __str__(self): return f"step {self.step:.12g}: {self.layer} {self.text}"
@@ -409,6 +416,23 @@ def _updates(look, step, limits, weights):
     return ([Finding(step, "update_ratio", name, f"was moved by {r:.2g} times its norm in one step, which is too far") for r, name in far]
             + [Finding(step, "update_ratio", name, f"was moved by only {r:.1g} times its norm, which rounding swallows") for r, name in near])
 
+# %% ../nbs/06_watcher.ipynb #1977cada
+def _steps(look, step, weights):
+    "What the next look compares with: its step and `{name: norm}` of the weights and of their updates."
+    names = [k for k in weights if ("update", k) in look.keys]
+    return step, {kind: dict(zip(names, look.norms(kind, names).tolist())) for kind in ("update", "old")} if names else {}
+
+def _leaps(now, before, limits):
+    "The weight that leapt most, if the median weight takes far longer steps, or has become far larger, than at the look before; both from `_steps`."
+    (step, new), (last, old) = now, before
+    for kind, limit, words in (("update", limits.leap[0], "is moved {:.0f} times as far in a step as"), ("old", limits.leap[1], "has {:.0f} times the norm that it had")):
+        growth = {k: v / old[kind][k] for k, v in new.get(kind, {}).items() if old.get(kind, {}).get(k, 0) > 0}
+        tiny = kind == "update" and growth and np.median([v / (new["old"][k] or np.inf) for k, v in new[kind].items()]) < 0.01
+        if growth and not tiny and np.median(list(growth.values())) > limit:
+            most = max(growth, key=growth.get)
+            return [Finding(step, "leap", most, f"{words.format(growth[most])} at step {last:.12g}, the median weight {np.median(list(growth.values())):.0f} times")]
+    return []
+
 # %% ../nbs/06_watcher.ipynb #5fc74215
 def _as_text(findings):
     "The findings as lines, at most three of a kind, the worst first."
@@ -419,7 +443,7 @@ def _as_text(findings):
         if len(of_kind) > 3: lines.append(f"step {of_kind[0].step:.12g}: … and {len(of_kind) - 3} more ({kind})")
     return "\n".join(lines)
 
-# %% ../nbs/06_watcher.ipynb #991e96f0
+# %% ../nbs/06_watcher.ipynb #9f3d5f55
 @dataclass
 class _Ask:
     "What one call of `watch` asked for."
@@ -430,6 +454,7 @@ def _checked_stats(tensor_stats):
     names = tensor_stats.split(",") if isinstance(tensor_stats, str) else list(tensor_stats)
     return list(dict.fromkeys(check_choice("tensor_stats", str(s).strip(), STATS) for s in names))
 
+# %% ../nbs/06_watcher.ipynb #479f526f
 class _Schedule:
     "When the window opens and closes."
     def due(
@@ -537,7 +562,7 @@ class _Settling(_Looking):
         self._looks += 1
         return self._log(look, ask)
 
-# %% ../nbs/06_watcher.ipynb #77cc3c30
+# %% ../nbs/06_watcher.ipynb #486ee13e
 class _Logging(_Settling):
     "From numbers to the run."
     def _log(self, look, ask):
@@ -560,8 +585,10 @@ class _Logging(_Settling):
     def _findings(self, look, step, kinds):
         if self.limits is None: return []
         look.keys = {k: i for k, i in look.keys.items() if k[0] in (*kinds, "update", "old")}
-        return _nonfinite(look, step) or [ # what is not finite makes everything after it so
-            *_dead(look, step, self.limits, self._unit_weights), *_gradients(look, step, self.limits, self._weights), *_updates(look, step, self.limits, self._weights)]
+        if found := _nonfinite(look, step): return found # what is not finite makes everything after it so
+        now = _steps(look, step, self._weights)
+        leaps, self._steps = _leaps(now, self._steps, self.limits), now if now[1] else self._steps
+        return [*_dead(look, step, self.limits, self._unit_weights), *_gradients(look, step, self.limits, self._weights), *_updates(look, step, self.limits, self._weights), *leaps]
 
 # %% ../nbs/06_watcher.ipynb #2faa2e30
 def _as_histogram(counts, low, high):
@@ -570,7 +597,7 @@ def _as_histogram(counts, low, high):
     from ccdiff.record import Histogram
     return Histogram(bin_edges=np.linspace(low, high, _bins + 1), counts=counts.astype(np.int64))
 
-# %% ../nbs/06_watcher.ipynb #14960c02
+# %% ../nbs/06_watcher.ipynb #1d29b191
 def _unit_weights(model):
     "Names of weights whose rows are units: those of linear layers and convolutions."
     kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -582,6 +609,7 @@ def _owners(model):
     split = [(name, *name.rpartition(".")[::2]) for name, _ in model.named_parameters()]
     return [(name, modules[path], attribute) for name, path, attribute in split]
 
+# %% ../nbs/06_watcher.ipynb #ea9821f2
 class _Loops(_Logging):
     "The two kinds of loop."
     def _kind_of_loop(self, ask):
@@ -621,7 +649,7 @@ class _Watch(_Loops):
         if self._mode is None and not self._forced: self._mode = self._kind_of_loop(ask)
         return self._watch_before(ask) if self._mode == "before" and not self._forced else self._watch_after(ask)
 
-# %% ../nbs/06_watcher.ipynb #1dd0f92d
+# %% ../nbs/06_watcher.ipynb #080bc70f
 class TorchWatcher(_Watch):
     "Logs what happens inside `model`: statistics of activations, gradients, parameters and updates, and findings. After Neptune's TorchWatcher 0.2."
     def __init__(
@@ -643,6 +671,7 @@ class TorchWatcher(_Watch):
         self._owners, self._unit_weights = _owners(self.model), _unit_weights(self.model)
         self._weights = [k for k, p in self._parameters().items() if p.ndim > 1]
         self._window, self._pending, self._forced, self._closed, self._mode, self._looks, self._warned = None, None, False, False, None, 0, False
+        self._steps = None, {} # of the look before
         if run is not None: self._open()
 
 # %% ../nbs/06_watcher.ipynb #ff3dd4c8

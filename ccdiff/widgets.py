@@ -37,7 +37,27 @@ def _control(
     style = {"style": {"description_width": "initial", **({"button_width": "auto"} if kind == "ToggleButtons" else {})}} if kind != "Button" else {}
     return getattr(ipywidgets, kind)(description=description, layout={"width": width}, **style, **traits)
 
-# %% ../nbs/12_widgets.ipynb #228cd0fc
+# %% ../nbs/12_widgets.ipynb #6558132a
+_KEEP_KEYS = """
+function render({ el }) {
+  el.style.display = 'none';
+  const mark = () => el.isConnected ? el.closest('.widget-vbox')?.setAttribute('data-lm-suppress-shortcuts', 'true') : requestAnimationFrame(mark);
+  mark();
+}
+export default { render };
+"""
+
+@functools.cache
+def _key_keeper():
+    "The class of an invisible widget that keeps JupyterLab's shortcuts out of the box it lies in, or None without anywidget."
+    try: import anywidget
+    except ImportError: return None
+    class KeyKeeper(anywidget.AnyWidget):
+        "Nothing to be seen."
+        _esm = _KEEP_KEYS
+    return KeyKeeper
+
+# %% ../nbs/12_widgets.ipynb #2c5a9153
 class _Panel:
     "An instrument: `widget`, a line that says how things stand, and a place for errors."
     def _assemble(self, *rows):
@@ -46,7 +66,8 @@ class _Panel:
         self._line, self._trouble = ipywidgets.HTML(), ipywidgets.HTML()
         wrap = {"flex_flow": "row wrap", "align_items": "center"}
         rows = [ipywidgets.HBox(r, layout=wrap) if isinstance(r, (list, tuple)) else r for r in rows]
-        self.widget = ipywidgets.VBox([*rows, self._line, self._trouble])
+        keeper = [_key_keeper()()] if _key_keeper() else []
+        self.widget = ipywidgets.VBox([*rows, self._line, self._trouble, *keeper])
 
     def _say(self, text):
         "Put a sentence where screen readers notice it."
@@ -98,7 +119,7 @@ class _TrainingView(_Panel):
         self.stop_button.disabled = not busy or state == "stopping"
         self._say(self._sentence())
 
-# %% ../nbs/12_widgets.ipynb #0911add8
+# %% ../nbs/12_widgets.ipynb #8c9ae706
 class _TrainingPictures(_TrainingView):
     "The loss and the samples."
     def _sentence(self):
@@ -126,7 +147,8 @@ class _TrainingPictures(_TrainingView):
         from ccdiff.pictures import Film
         t, c = self.trainer, self.trainer.config
         names = [str(n) for n in t.images.class_names]
-        drawn = t.pipeline(list(range(len(names))), num_inference_steps=c.sample_steps or 10, seed=c.seed, guidance_scale=c.guidance_scale, show_progress=False, output_type="latent").images
+        drawn = t.pipeline(list(range(len(names))), num_inference_steps=c.sample_steps or 10, seed=c.seed, guidance_scale=c.guidance_scale,
+                           guidance_interval=c.guidance_interval, show_progress=False, output_type="latent").images
         self.film = Film(torch.cat([*([self.film.frames] if self.film else []), drawn.float().cpu()[None]]), [*(self.film.captions if self.film else []), str(t.step)], names, "step")
         size = t.images.image_size
         self.sample_picture.value = _image(self.film.strip(8, max(1, min(56 // size, 300 // (len(names) * size)))), f"Samples of {', '.join(names)}, a column for each of the steps {', '.join(self.film.captions[-8:])}")
@@ -213,11 +235,11 @@ class TrainingPanel(_TrainingButtons):
         if self._thread is not None: self._thread.join(timeout)
         return self.result if self.state in ("stopped", "done") else None
 
-# %% ../nbs/12_widgets.ipynb #fca69b3c
+# %% ../nbs/12_widgets.ipynb #6b243b13
 def _solvers(pipeline):
-    "`[(what the menu says, name or None)]`: the scheduler the pipeline came with, then all that can sample from its network."
+    "`[(what the menu says, name)]`, an empty name first: the scheduler the pipeline came with, then all that can sample from its network."
     from ccdiff.pipeline import SCHEDULERS
-    found = [(f"as saved ({type(pipeline.scheduler).__name__.removesuffix('Scheduler')})", None)]
+    found = [(f"as saved ({type(pipeline.scheduler).__name__.removesuffix('Scheduler')})", "")]
     for name in SCHEDULERS:
         try: type(pipeline)(unet=pipeline.unet, scheduler=pipeline.scheduler).use_scheduler(name)
         except CcdiffError: continue
@@ -327,7 +349,7 @@ def _settings_table(runs, root):
     body = "".join(f"<tr>{cell('th', name)}{''.join(cell('td', v) for v in values)}</tr>" for name, values in rows)
     return f'<table><caption style="text-align:left">Settings that differ</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
-# %% ../nbs/12_widgets.ipynb #6119fef3
+# %% ../nbs/12_widgets.ipynb #5dbe8e08
 def _metric_order(name):
     "Training first, what the watcher saw last."
     return {"train": 0, "evals": 1, "debug": 3}.get(name.split("/")[0], 2), name
@@ -352,7 +374,7 @@ class _ComparerWork(_Panel):
                 wanted = [m for m in self.metrics.value if m in there] or [m for m in there if m == "train/loss"] or there[:1]
                 self._offer(self.metrics, there, wanted)
             self._draw()
-        except Exception as e: self._show_error(e)
+        except Exception as e: self._show_error(e); self._say("could not be drawn")
 
     def _draw(self):
         "Curves and table."
@@ -390,14 +412,13 @@ class RunComparer(_ComparerWork):
         self._offer(self.runs, there, self.runs.value or there[-2:])
         self._chosen(True)
 
-# %% ../nbs/12_widgets.ipynb #026354be
+# %% ../nbs/12_widgets.ipynb #36571b4f
 _CLICKS = """
 function render({ model, el }) {
   const img = document.createElement('img');
   const show = () => { img.src = model.get('src'); img.alt = model.get('alt'); };
   const tell = event => { model.set('event', {...event, number: (model.get('event').number || 0) + 1}); model.save_changes(); };
   img.tabIndex = 0; img.style.cssText = 'max-width: 100%; cursor: crosshair';
-  img.setAttribute('data-lm-suppress-shortcuts', 'true');
   img.addEventListener('click', e => tell({x: e.offsetX / img.clientWidth, y: e.offsetY / img.clientHeight}));
   img.addEventListener('keydown', e => {
     const move = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]}[e.key];

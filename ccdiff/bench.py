@@ -145,7 +145,7 @@ def parse_sampler(
         return dict(sampler=parts[0], num_inference_steps=int(parts[1]), guidance_scale=float(parts[2]) if len(parts) > 2 else 1.0, guidance_interval=[low, high])
     except (ValueError, IndexError): raise CcdiffError(f"sampler {text!r} is not like own:8, dpm++:8:1.5 or euler:10:1.5:0.2,0.8.") from None
 
-# %% ../nbs/93_bench.ipynb #03411b74
+# %% ../nbs/93_bench.ipynb #63e9a2af
 def main(
     argv=None, # arguments, for tests; `None` for the command line
 ) -> int:
@@ -165,15 +165,17 @@ def main(
     try: return _measure(args, argv)
     except CcdiffError as e: p.exit(2, f"error: {e}\n")
 
+# %% ../nbs/93_bench.ipynb #d532dc10
 def _measure(args, argv):
     "Do what the command says."
     import torch
-    what, given = args.pop("what"), args.pop("set")
+    given = args.pop("set")
     changes = {k: json.loads(v) for k, v in (item.split("=", 1) for item in given)}
     if args["label"] is None: args.pop("label")
     if given and "label" not in args: raise CcdiffError("--set makes another recipe of it; give it a name with --label.")
     torch.set_num_threads(args["threads"])
     root = {"data_dir": os.environ["CCDIFF_MNIST"]} if "CCDIFF_MNIST" in os.environ else {}
+    args.pop("what")
     words = [Path(w).name if w == args["out"] else w for w in (sys.argv[1:] if argv is None else argv)]
     quality(args.pop("out"), args.pop("recipe"), args.pop("seed"), args.pop("cpu_seconds"), args.pop("sampler"), args.pop("n"), command=f"python -m ccdiff.bench {' '.join(words)}", **{**root, **changes, **args})
     return 0

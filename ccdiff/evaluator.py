@@ -287,7 +287,7 @@ def report_text(
         lines += [f"  {', '.join(m['metric'] for m in lacking if m['note'] == why)}: {why}" for why in dict.fromkeys(m["note"] for m in lacking)]
     return "\n".join(lines + [f"note: {n}" for n in data["notes"]])
 
-# %% ../nbs/11_evaluator.ipynb #4dc84138
+# %% ../nbs/11_evaluator.ipynb #cc7b3ab3
 _style = """
 .cc{--ink:#1c2733;--dim:#66727f;--line:#d9dfe5;--paper:#fff;--soft:#f3f5f7;--good:#2b8a5b;--fair:#c98a12;--bad:#c0392b;--bar:#3d6fa5;
  font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:62rem;margin:0 auto;padding:1.5rem}
@@ -300,7 +300,7 @@ _style = """
 .cc .row img.bad{border-color:var(--bad)}.cc .bar{position:relative;display:inline-block;width:14rem;height:.9rem;background:var(--soft);border-radius:3px;vertical-align:middle}
 .cc .bar i{position:absolute;top:0;height:100%;background:var(--bar);opacity:.3;border-radius:3px}.cc .bar b{position:absolute;top:0;height:100%;width:3px;background:var(--bar)}
 .cc h3{font-size:.95rem;margin:1.2rem 0 .2rem}.cc .off{color:var(--bad);font-weight:600}.cc .nw{white-space:nowrap}.cc .warn{border-left:4px solid var(--bad);padding:.2rem .8rem;background:var(--soft)}.cc .key span{display:inline-block;width:1.2rem;height:4px;margin:0 .3rem 0 1rem;vertical-align:middle}
-.cc pre{background:var(--soft);padding:.6rem;overflow-x:auto;font-size:.85rem}
+.cc pre{background:var(--soft);padding:.6rem;overflow-x:auto;font-size:.85rem}@media(max-width:50rem){.cc table{display:block;overflow-x:auto}.cc .bar{width:5rem}}
 """
 _page_style = ":root{color-scheme:light dark}body{margin:0}@media(prefers-color-scheme:dark){body{background:#151b21}}"
 _esc = html.escape
@@ -444,7 +444,7 @@ class _Judging:
         "The `Report` of some images; everything is also logged to the evaluator's run."
         return _evaluate(self, images, targets, step, title, drawn, settings)
 
-# %% ../nbs/11_evaluator.ipynb #e394bed1
+# %% ../nbs/11_evaluator.ipynb #de8f87e8
 class _Drawing(_Judging):
     "The half that draws them first."
     def evaluate(
@@ -458,7 +458,7 @@ class _Drawing(_Judging):
         title: str = "Evaluation", # the report's first line
         kept=None,               # a folder to keep the samples in, for another try
         show_progress: bool = False, # a progress bar while sampling
-        **sampling,              # anything else that `sample.sample_images` takes
+        **sampling,              # anything else that the pipeline's call takes, such as `guidance_interval`
     ) -> Report:
         "Draw samples of every class and judge them."
         if (known := len(self.ground.class_names)) != pipeline.unet.config.num_classes:
@@ -683,12 +683,19 @@ def _add_judge_flags(p):
     p.add_argument("--dry-run", action="store_true", help="show what Gemini would cost, and do nothing")
     return p
 
-# %% ../nbs/11_evaluator.ipynb #13cc127d
+# %% ../nbs/11_evaluator.ipynb #da18da3a
+def _interval(text):
+    "A pair of floats from '0.2,0.8'."
+    try: low, high = map(float, text.split(","))
+    except ValueError: raise argparse.ArgumentTypeError(f"{text!r} is not an interval such as 0.2,0.8") from None
+    return low, high
+
 def _add_sampling_flags(p):
     "The flags about samples and places."
     p.add_argument("--steps", type=int, default=50, metavar="N", help="denoising steps (default: 50)")
     p.add_argument("--scheduler", metavar="NAME", help="sampler by name; default: the checkpoint's own")
     p.add_argument("--guidance-scale", type=float, default=1.0, metavar="W", help="above 1, push towards the class (networks with a null class only)")
+    p.add_argument("--guidance-interval", type=_interval, metavar="LOW,HIGH", help="guide only between these fractions of the noise scale, such as 0.2,0.8")
     p.add_argument("--seed", type=int, default=0, help="same seed, same samples (default: 0)")
     p.add_argument("--dataset", metavar="NAME|FOLDER", help="what the samples should look like; default: what the checkpoint was trained on")
     p.add_argument("--data-dir", metavar="FOLDER", help="where downloaded data sets lie")
@@ -747,7 +754,7 @@ def _open_run(source, args):
     from ccdiff.tracking import Run
     return Run(run_id=source.run_id, project=args.neptune_project, resume=True)
 
-# %% ../nbs/11_evaluator.ipynb #d2e590e0
+# %% ../nbs/11_evaluator.ipynb #1590d629
 def _run_eval(args, argv):
     "What the command does; the exit code."
     if args.dry_run: return print(*_cost_lines(args), sep="\n") or 0
@@ -758,7 +765,8 @@ def _run_eval(args, argv):
     if show and source.dataset not in JUDGES: print(f"preparing a judge for {source.dataset}: a minute, and only once", file=sys.stderr)
     evaluator = Evaluator(source.dataset, args.judge, source.data_dir, args.controls, show_progress=show, **gemini)
     evaluator.run = _open_run(source, args)
-    try: report = evaluator.evaluate(source.pipeline, args.n_samples, args.steps, args.seed, args.guidance_scale, source.step, source.title, kept=source.out, show_progress=show)
+    more = {} if args.guidance_interval is None else {"guidance_interval": args.guidance_interval}
+    try: report = evaluator.evaluate(source.pipeline, args.n_samples, args.steps, args.seed, args.guidance_scale, source.step, source.title, source.out, show, **more)
     finally:
         if evaluator.run is not None: evaluator.run.close()
     folder = report.save(source.out)

@@ -136,7 +136,7 @@ SCHEDULERS = { # name: (diffusers class, the settings it needs here, the predict
     "lms": ("LMSDiscreteScheduler", {}, _no_sample),
 }
 
-# %% ../nbs/03_pipeline.ipynb #54de6996
+# %% ../nbs/03_pipeline.ipynb #d41147bd
 _straight = dict(prediction_type="flow_prediction", use_flow_sigmas=True, **_thresholded)
 
 FLOW_SCHEDULERS = { # the same for networks that predict the flow
@@ -147,6 +147,7 @@ FLOW_SCHEDULERS = { # the same for networks that predict the flow
     "sa": ("SASolverScheduler", _straight, ("flow_prediction",)),
     "euler": ("FlowMatchEulerDiscreteScheduler", {}, ("flow_prediction",)),
     "euler_a": ("DPMSolverMultistepScheduler", dict(**_straight, algorithm_type="sde-dpmsolver++", solver_order=1), ("flow_prediction",)),
+    "dpm++_sde": ("DPMSolverMultistepScheduler", dict(**_straight, algorithm_type="sde-dpmsolver++"), ("flow_prediction",)),
     "heun": ("FlowMatchHeunDiscreteScheduler", {}, ("flow_prediction",)),
     "lcm": ("FlowMatchEulerDiscreteScheduler", dict(stochastic_sampling=True), ("flow_prediction",)),
 }
@@ -430,7 +431,7 @@ def _pieces(
     edges = np.linspace(0, n, -(-n // chunk_size) + 1).round().astype(int).tolist()
     return [slice(a, b) for a, b in zip(edges, edges[1:])]
 
-# %% ../nbs/03_pipeline.ipynb #299c6c32
+# %% ../nbs/03_pipeline.ipynb #50681970
 class _Call(_Draw):
     @torch.no_grad()
     def __call__(
@@ -455,12 +456,10 @@ class _Call(_Draw):
     ):
         "Draw images. Returns `images` ((B, C, H, W) in [0, 1] unless output_type says otherwise) and `class_labels`. Raises `CcdiffError` for what cannot be drawn."
         output_type = _check_request(self.unet, guidance_scale, guidance_interval, output_type, return_pil, callback_on_step_end_tensor_inputs)
-        labels = _check_labels(class_labels, batch_size, self.unet.config.num_classes)
-        labels = labels.repeat_interleave(check_int("num_images_per_prompt", num_images_per_prompt, 1))
-        generators, chunk_size = _check_generators(generator, seed, len(labels)), None if chunk_size is None else check_int("chunk_size", chunk_size, 1)
-        x = self._draw(num_inference_steps, labels, generators, latents, eta, guidance_scale, guidance_interval, chunk_size, show_progress,
-                       callback_on_step_end, callback_on_step_end_tensor_inputs)
-        found = (_finish(x, output_type), labels)
+        labels = _check_labels(class_labels, batch_size, self.unet.config.num_classes).repeat_interleave(check_int("num_images_per_prompt", num_images_per_prompt, 1))
+        generators, chunk = _check_generators(generator, seed, len(labels)), None if chunk_size is None else check_int("chunk_size", chunk_size, 1)
+        guidance, looking_on = (guidance_scale, guidance_interval), (callback_on_step_end, callback_on_step_end_tensor_inputs)
+        found = (_finish(self._draw(num_inference_steps, labels, generators, latents, eta, *guidance, chunk, show_progress, *looking_on), output_type), labels)
         return ClassConditionedPipelineOutput(*found) if return_dict else found
 
 # %% ../nbs/03_pipeline.ipynb #e1bbc8be

@@ -176,7 +176,7 @@ def _check_values(c):
     for name in ("snr_gamma", "max_grad_norm"):
         if getattr(c, name) is not None: _check_number(name, getattr(c, name), 0, closed=False)
 
-# %% ../nbs/08_trainer.ipynb #26974c27
+# %% ../nbs/08_trainer.ipynb #9ac125b6
 _STATS = ("hist", "mean", "norm", "std", "min", "max", "var", "abs_mean", "rms", "zero_fraction", "nonfinite", "update_ratio")
 
 def _check_stats(text):
@@ -194,6 +194,7 @@ def _check_objective(c):
     if len(bounds) != 2 or any(isinstance(b, bool) or not isinstance(b, (int, float)) for b in bounds) or not 0 <= bounds[0] < bounds[1] <= 1:
         raise CcdiffError(f"guidance_interval={bounds!r} must be two fractions of the noise scale, low < high from 0 to 1, such as (0.2, 0.8).")
 
+# %% ../nbs/08_trainer.ipynb #3a36eac7
 def _check_together(c):
     "Raise a `CcdiffError` for options that contradict each other."
     for w in c.block_out_channels: check_int("block_out_channels", w, 1)
@@ -647,7 +648,7 @@ def make_muon(
     groups = [{"params": inside}, {"params": [p for p in unet.parameters() if id(p) not in kept], "use_fallback": True}]
     return Muon(groups, lr=learning_rate, weight_decay=weight_decay, nesterov=True, betas=(0.9, 0.99))
 
-# %% ../nbs/08_trainer.ipynb #b46db010
+# %% ../nbs/08_trainer.ipynb #b4254d0c
 def _compile(model, device):
     "`model` compiled for its shapes; `CcdiffError` on a CPU without a C++ compiler."
     import shutil
@@ -656,6 +657,7 @@ def _compile(model, device):
         raise CcdiffError("compile=True on a CPU needs a C++ compiler, and none was found; install g++, set $CXX, or leave it out: on a CPU it pays little.")
     return torch.compile(model, dynamic=False)
 
+# %% ../nbs/08_trainer.ipynb #332f23d5
 class _Parts:
     "Optimizer, average and schedule."
     def _make_scheduler(self):

@@ -119,9 +119,9 @@ class _Part:
     columns: tuple # what was measured
     sums: list     # for one piece after another, for each column, the sums of the piece's rows; on the device
 
-# %% ../nbs/06_watcher.ipynb #639a41a3
-class _Table(_Widener):
-    "Row sums of many tensors by key `(kind, name)`, kept on their device."
+# %% ../nbs/06_watcher.ipynb #9ac1a895
+class _Measuring(_Widener):
+    "Row sums of tensors by key `(kind, name)`, kept on their device."
     def __init__(self, stats):
         super().__init__()
         self.columns = tuple(dict.fromkeys(["square"] + [c for s in stats for c in _needs.get(s, [])])) # squares tell whether all is finite, or zero
@@ -138,6 +138,9 @@ class _Table(_Widener):
         self.parts[key] = _Part([key], [len(flat)], [len(sums) // len(self.columns)], self.columns, sums)
         if self.hist: self._take(key, flat)
 
+# %% ../nbs/06_watcher.ipynb #2c87e91e
+class _Table(_Measuring):
+    "Many tensors at once."
     def add_all(self, kind, tensors):
         "Measure many tensors `{name: tensor}` together; without grad, like `add_squares`."
         names, columns = [k for k, t in tensors.items() if t.numel()], self.columns
@@ -440,7 +443,7 @@ def _as_text(findings):
         if len(of_kind) > 3: lines.append(f"step {of_kind[0].step:.12g}: … and {len(of_kind) - 3} more ({kind})")
     return "\n".join(lines)
 
-# %% ../nbs/06_watcher.ipynb #991e96f0
+# %% ../nbs/06_watcher.ipynb #9f3d5f55
 @dataclass
 class _Ask:
     "What one call of `watch` asked for."
@@ -451,6 +454,7 @@ def _checked_stats(tensor_stats):
     names = tensor_stats.split(",") if isinstance(tensor_stats, str) else list(tensor_stats)
     return list(dict.fromkeys(check_choice("tensor_stats", str(s).strip(), STATS) for s in names))
 
+# %% ../nbs/06_watcher.ipynb #479f526f
 class _Schedule:
     "When the window opens and closes."
     def due(
@@ -593,7 +597,7 @@ def _as_histogram(counts, low, high):
     from ccdiff.record import Histogram
     return Histogram(bin_edges=np.linspace(low, high, _bins + 1), counts=counts.astype(np.int64))
 
-# %% ../nbs/06_watcher.ipynb #14960c02
+# %% ../nbs/06_watcher.ipynb #1d29b191
 def _unit_weights(model):
     "Names of weights whose rows are units: those of linear layers and convolutions."
     kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -605,6 +609,7 @@ def _owners(model):
     split = [(name, *name.rpartition(".")[::2]) for name, _ in model.named_parameters()]
     return [(name, modules[path], attribute) for name, path, attribute in split]
 
+# %% ../nbs/06_watcher.ipynb #ea9821f2
 class _Loops(_Logging):
     "The two kinds of loop."
     def _kind_of_loop(self, ask):

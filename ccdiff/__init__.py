@@ -16,12 +16,8 @@ _homes = {
     "trainer": ("Trainer", "TrainConfig", "config_of_run"),
     "judge": ("LocalJudge",),
     "gemini": ("GeminiJudge",),
-<<<<<<< HEAD
-    "evaluator": ("Evaluator",),
-    "widgets": ("TrainingPanel", "DigitStudio", "RunComparer", "WatcherExplorer"),
-=======
     "evaluator": ("Evaluator", "compare"),
->>>>>>> main
+    "widgets": ("TrainingPanel", "DigitStudio", "RunComparer", "WatcherExplorer"),
 }
 _home_of = {name: home for home, names in _homes.items() for name in names}
 __all__ = sorted(_home_of)

@@ -488,7 +488,7 @@ class Evaluator(_Drawing):
         self.judges = _pick_judges(judge, self.ground, lambda: GeminiJudge(**gemini))
         self.controls = make_controls(self.ground.real, controls)
 
-# %% ../nbs/11_evaluator.ipynb #cfe6b64a
+# %% ../nbs/11_evaluator.ipynb #52d71489
 def _evaluate(evaluator, images, targets, step, title, drawn, settings):
     "What `Evaluator.evaluate_images` does."
     ground, targets, notes = evaluator.ground, [int(t) for t in targets], []
@@ -504,21 +504,25 @@ def _evaluate(evaluator, images, targets, step, title, drawn, settings):
         grades[name], trust = ask_judge(judge, seen, targets, evaluator.controls, on=log.preview(name))
         data["judges"][name] = found = summarize_judge(judge, grades[name], trust, ground.class_names)
         if getattr(judge, "joint", False) and len(evaluator.controls) and grades[name].status != "stopped": found["joint"] = joint_agreement(judge, evaluator.controls, grades[name].controls)
-        log.judge(name, data["judges"][name])
+        log.judge(name, data["judges"][name], grades[name])
     data["metrics"] = measure(seen, targets, ground.reference, ground.judge).rows()
     log.metrics(data["metrics"])
     return Report(json.loads(json.dumps(data)), images, targets, grades)
 
-# %% ../nbs/11_evaluator.ipynb #6d2773b9
+# %% ../nbs/11_evaluator.ipynb #5eee6e17
 def _pictures(images, targets, names):
     "{\"evals/samples/digit=7/sample=003.png\": PIL image} of all samples, counted class by class."
     from PIL import Image
-    seen, files = Counter(), {}
-    for x, t in zip(images, targets):
-        array = x.permute(1, 2, 0).numpy()
-        files[f"evals/samples/digit={names[t]}/sample={seen[t]:03d}.png"] = Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
+    arrays = [x.permute(1, 2, 0).numpy() for x in images]
+    return {f"evals/samples/{place}.png": Image.fromarray(a[..., 0] if a.shape[-1] == 1 else a) for place, a in zip(_places(targets, names), arrays)}
+
+def _places(targets, names):
+    "[\"digit=7/sample=003\", …]: where each sample belongs, counted class by class."
+    seen, places = Counter(), []
+    for t in targets:
+        places.append(f"digit={names[t]}/sample={seen[t]:03d}")
         seen[t] += 1
-    return files
+    return places
 
 def _words(name, judge):
     "The questions as they were put to a judge: {\"evals/is_digit/prompt\": …}."
@@ -527,7 +531,7 @@ def _words(name, judge):
     asked = {q: p.text for p in getattr(judge, "prompts", ()) for q in p.questions} or {q.name: q.meaning for q in QUESTIONS.values()}
     return {f"{root}/{q}/{k}": v for q, text in asked.items() for k, v in {"prompt": text, "system_prompt": system}.items()}
 
-# %% ../nbs/11_evaluator.ipynb #d3385f53
+# %% ../nbs/11_evaluator.ipynb #2275dc82
 class _Record:
     "The beginning of an evaluation in a run; trouble with the run is a warning, since the report does not depend on it."
     def __init__(self, run, step, targets, names):
@@ -548,9 +552,9 @@ class _Record:
         gemini = {f"gemini_{k}": getattr(judges["gemini"], k) for k in ("model", "rpm", "joint", "votes")} if "gemini" in judges else {}
         named = {f"judge/{name}": judge.id for name, judge in judges.items()}
         self.tell("log_configs", {f"evals/config/{k}": v for k, v in {**settings, **about, **gemini, **named, **_versions()}.items()})
-        for name, judge in judges.items(): self.tell("log_configs", _words(name, judge))
+        for name, judge in judges.items(): self.tell("log_string_series", _words(name, judge), step=self.step)
 
-# %% ../nbs/11_evaluator.ipynb #d0b05c94
+# %% ../nbs/11_evaluator.ipynb #420b1741
 class _Previews(_Record):
     "The means so far."
     def preview(self, name):
@@ -562,22 +566,24 @@ class _Previews(_Record):
             count["answers"] += 1
             if answer.value is None: return
             target = self.targets[answer.sample]
-            for group in ("overall", f"digit={self.names[target]}"): given.setdefault((answer.question, group), []).append(answer.value)
-            now = {f"evals/{q}/scores/{g}/{k}": f(v) for (q, g), v in given.items() if q == answer.question and g in ("overall", f"digit={self.names[target]}")
+            for group in ("", f"digit={self.names[target]}/"): given.setdefault((answer.question, group), []).append(answer.value)
+            now = {f"evals/{q}/scores/{g}{k}": f(v) for (q, g), v in given.items() if q == answer.question and g in ("", f"digit={self.names[target]}/")
                    for k, f in (("avg", lambda v: sum(v) / len(v)), ("min", min), ("max", max))}
             if count["answers"] < total: self.tell("log_metrics", now, step=self.step, preview=True, preview_completion=count["answers"] / total)
         return on
 
-# %% ../nbs/11_evaluator.ipynb #ef0248a8
+# %% ../nbs/11_evaluator.ipynb #6d1b0472
 class _Log(_Previews):
     "Writes an evaluation into a run; does nothing without one."
-    def judge(self, name, summary):
+    def judge(self, name, summary, grades):
         if self.run is None: return
         root, values = "evals" if name == "gemini" else f"evals/{name}", {}
         for q, found in summary["questions"].items():
-            for group, s in {"overall": found["overall"], **{f"digit={c}": s for c, s in found["by_class"].items()}}.items():
-                values |= {f"{root}/{q}/scores/{group}/{k}": s[v] for k, v in (("avg", "mean"), ("min", "min"), ("max", "max"), ("n", "n"), ("missing", "missing")) if s[v] is not None}
-                values |= {f"{root}/{q}/scores/{group}/ci95_low": s["ci95"][0], f"{root}/{q}/scores/{group}/ci95_high": s["ci95"][1]} if s["n"] else {}
+            for group, s in {"": found["overall"], **{f"digit={c}/": s for c, s in found["by_class"].items()}}.items():
+                values |= {f"{root}/{q}/scores/{group}{k}": s[v] for k, v in (("avg", "mean"), ("min", "min"), ("max", "max"), ("n", "n"), ("missing", "missing")) if s[v] is not None}
+                values |= {f"{root}/{q}/scores/{group}ci95_low": s["ci95"][0], f"{root}/{q}/scores/{group}ci95_high": s["ci95"][1]} if s["n"] else {}
+        places = _places(self.targets, self.names)
+        values |= {f"{root}/{a.question}/scores/{places[a.sample]}": a.value for a in grades.answers if a.value is not None}
         self.tell("log_metrics", values, step=self.step)
         self.tell("log_configs", {f"evals/config/judge_untrusted/{name}": summary["judge_untrusted"], f"evals/config/model_versions/{name}": ", ".join(summary["versions"])})
 

@@ -49,12 +49,13 @@ class Ground:
 def find_ground(
     dataset="mnist", # as in `data.load_images`
     data_dir=None,   # where downloaded sets lie; MNIST and the bundled digits need none
+    image_size: int | None = None, # bring a folder's images to this size first
 ) -> Ground:
     "The `Ground` of a data set. Raises `CcdiffError` for a set that is neither there nor to be had."
     if str(dataset) in JUDGES: return _bundled_ground(str(dataset))
-    images = load_images(dataset, "test", data_dir)
-    everything = load_images(dataset, "all", data_dir) if len(images) < 1000 else images
-    return Ground(str(dataset), _fitted_judge(load_images(dataset, "train", data_dir)), Reference.fit(everything), images)
+    images = load_images(dataset, "test", data_dir, image_size)
+    everything = load_images(dataset, "all", data_dir, image_size) if len(images) < 1000 else images
+    return Ground(str(dataset), _fitted_judge(load_images(dataset, "train", data_dir, image_size)), Reference.fit(everything), images)
 
 @lru_cache(maxsize=None)
 def _bundled_ground(name):
@@ -481,10 +482,11 @@ class Evaluator(_Drawing):
         data_dir=None,       # where downloaded sets lie
         controls: int = 10,  # images with known answers that ride along
         run=None,            # a `Run` to log to, or anything with its methods
+        image_size: int | None = None, # bring a folder's images to this size first, as training did
         **gemini,            # for `GeminiJudge`: model, rpm, joint, votes, store, replay, …
     ):
         if gemini.get("replay") and judge == "auto": judge = "both"
-        self.ground, self.run = find_ground(dataset, data_dir), run
+        self.ground, self.run = find_ground(dataset, data_dir, image_size), run
         self.judges = _pick_judges(judge, self.ground, lambda: GeminiJudge(**gemini))
         self.controls = make_controls(self.ground.real, controls)
 
@@ -722,6 +724,7 @@ class _Source:
     run_id: str | None
     dataset: str
     data_dir: str | None
+    image_size: int | None
 
 def _find_source(args):
     "The `_Source` that the flags mean."
@@ -739,7 +742,7 @@ def _find_source(args):
     out = Path(args.out or (run_dir(run_id) / "evals" / folder.name if run_id else Path("evals") / folder.resolve().name))
     _write(out / ".writable", ""); (out / ".writable").unlink()
     return _Source(pipeline, step, f"{run_id or folder.resolve().name} at step {step}" if state or step else folder.resolve().name, out, run_id,
-                   args.dataset or config.get("dataset") or "mnist", args.data_dir or config.get("data_dir"))
+                   args.dataset or config.get("dataset") or "mnist", args.data_dir or config.get("data_dir"), config.get("image_size"))
 
 # %% ../nbs/11_evaluator.ipynb #5029dc7b
 def _cost_lines(args, classes=10):
@@ -769,7 +772,7 @@ def _run_eval(args, argv):
     if args.replay is not None: gemini |= dict(store=args.replay or None, replay=True)
     show = sys.stderr.isatty()
     if show and source.dataset not in JUDGES: print(f"preparing a judge for {source.dataset}: a minute, and only once", file=sys.stderr)
-    evaluator = Evaluator(source.dataset, args.judge, source.data_dir, args.controls, show_progress=show, **gemini)
+    evaluator = Evaluator(source.dataset, args.judge, source.data_dir, args.controls, image_size=source.image_size, show_progress=show, **gemini)
     evaluator.run = _open_run(source, args)
     more = {} if args.guidance_interval is None else {"guidance_interval": args.guidance_interval}
     try: report = evaluator.evaluate(source.pipeline, args.n_samples, args.steps, args.seed, args.guidance_scale, source.step, source.title, source.out, show, **more)

@@ -42,7 +42,7 @@ def evaluate_run(
 ):
     "The local judge's `Report` of `trainer.config.evaluate` samples per class, also saved under the run's evals/ and logged to its record."
     from ccdiff.tracking import Run
-    c, evaluator = trainer.config, Evaluator(trainer.config.dataset, "local", trainer.config.data_dir)
+    c, evaluator = trainer.config, Evaluator(trainer.config.dataset, "local", trainer.config.data_dir, image_size=trainer.config.image_size)
     part = {} if tuple(c.guidance_interval) == (0, 1) else {"guidance_interval": c.guidance_interval}
     with Run(run_id=trainer.run_id, project=c.neptune_project, resume=True) as evaluator.run:
         report = evaluator.evaluate(trainer.pipeline, c.evaluate, steps=c.sample_steps or 50, seed=c.seed, guidance_scale=c.guidance_scale, step=trainer.step,

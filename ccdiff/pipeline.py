@@ -420,9 +420,19 @@ class _Draw(_Loop):
                 drawn.append(self._denoise(x[piece], labels[piece], arguments, interval, callback, inputs, bar))
         if bar is not None: bar.close()
         self.maybe_free_model_hooks()
-        return torch.cat(drawn)
+        return _check_finite(torch.cat(drawn), self.scheduler, steps)
 
 # %% ../nbs/03_pipeline.ipynb #7413c4a5
+def _check_finite(
+    x: torch.Tensor, # what was drawn
+    scheduler,       # by which scheduler
+    steps: int,      # in how many steps
+) -> torch.Tensor:
+    "`x`, or a `CcdiffError` if some of it is NaN or infinite."
+    if x.isfinite().all(): return x
+    raise CcdiffError(f"{type(scheduler).__name__} drew NaN or infinite values in num_inference_steps={steps}. Either the network's weights are not finite, or "
+                      "rounding broke this solver at this number of steps: take another number, or use_scheduler('dpm++').")
+
 def _pieces(
     n: int,          # images
     chunk_size: int, # images at a time, at most

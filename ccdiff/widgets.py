@@ -167,7 +167,7 @@ class _TrainingThread(_TrainingPictures):
             state = "done" if self.result.finished else "stopped"
         except BaseException as e: self._show_error(e) # there is nobody above who could
         finally: t.on_step, t.config.show_progress = theirs, bar
-        self._try(self._draw_loss)
+        self._try(self._show_progress)
         if self.sample_every.value and state != "failed" and not (self.film and self.film.captions[-1] == str(t.step)): self._try(self._draw_samples)
         self._set_state(state)
 

@@ -135,7 +135,7 @@ PRESETS = {
                  warmup_steps=50, max_grad_norm=1.0, ema_decay=0.998, sample_steps=8, checkpoint_interval=500, neptune_experiment="fast"),
     "quick": dict(dataset="digits", block_out_channels=(16, 32, 48), layers_per_block=1, attention=False, conditioning="time",
                   prediction_type="v_prediction", label_drop=0.1, batch_size=32, max_steps=900, learning_rate=3e-3, lr_scheduler="linear",
-                  warmup_steps=20, ema_decay=0.995, checkpoint_interval=300, guidance_scale=1.5, neptune_experiment="quick"),
+                  warmup_steps=20, ema_decay=0.995, checkpoint_interval=300, evaluate=10, guidance_scale=1.5, neptune_experiment="quick"),
 }
 DEFAULT_PRESET = "classic" # what `ccdiff-train` does without --preset
 

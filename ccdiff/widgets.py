@@ -37,12 +37,13 @@ def _control(
     style = {"style": {"description_width": "initial", **({"button_width": "auto"} if kind == "ToggleButtons" else {})}} if kind != "Button" else {}
     return getattr(ipywidgets, kind)(description=description, layout={"width": width}, **style, **traits)
 
-# %% ../nbs/12_widgets.ipynb #6558132a
+# %% ../nbs/12_widgets.ipynb #53d22cdd
 _KEEP_KEYS = """
 function render({ el }) {
   el.style.display = 'none';
-  const mark = () => el.isConnected ? el.closest('.widget-vbox')?.setAttribute('data-lm-suppress-shortcuts', 'true') : requestAnimationFrame(mark);
-  mark();
+  const mark = event => event.target.setAttribute('data-lm-suppress-shortcuts', 'true');
+  const keep = () => el.isConnected ? el.closest('.widget-vbox')?.addEventListener('focusin', mark) : requestAnimationFrame(keep);
+  keep();
 }
 export default { render };
 """
@@ -235,7 +236,7 @@ class TrainingPanel(_TrainingButtons):
         if self._thread is not None: self._thread.join(timeout)
         return self.result if self.state in ("stopped", "done") else None
 
-# %% ../nbs/12_widgets.ipynb #6b243b13
+# %% ../nbs/12_widgets.ipynb #678a38e1
 def _solvers(pipeline):
     "`[(what the menu says, name)]`, an empty name first: the scheduler the pipeline came with, then all that can sample from its network."
     from ccdiff.pipeline import SCHEDULERS
@@ -246,6 +247,7 @@ def _solvers(pipeline):
         found.append((name, name))
     return found
 
+# %% ../nbs/12_widgets.ipynb #2bd13958
 class _StudioView(_Panel):
     "What the studio looks like."
     def _build(self):
@@ -335,25 +337,30 @@ class DigitStudio(_StudioWork):
         from ccdiff.sample import save_image
         return save_image(self.picture, file)
 
-# %% ../nbs/12_widgets.ipynb #3393c2ec
+# %% ../nbs/12_widgets.ipynb #54cf8eef
 def _settings_table(runs, root):
     "An HTML table of the settings in which the runs differ; a sentence if there are none."
     from ccdiff.record import fetch_runs_table
     table = fetch_runs_table(runs, r"^config/", root=root).reindex(runs)
     text = lambda v: "" if v is None or v != v else f"{v:.6g}" if isinstance(v, float) else str(v)
-    shown = {name.removeprefix("config/"): [text(v) for v in table[name]] for name in table}
-    rows = [(name, values) for name, values in shown.items() if len(set(values)) > 1 and name not in ("run_id", "neptune_mode")]
+    shown = {name.removeprefix("config/").removeprefix("args/"): [text(v) for v in table[name]] for name in table}
+    rows = [(name, values) for name, values in shown.items() if len(set(values)) > 1 and name not in ("run_id", "neptune_mode", "opt/repr")]
     if len(runs) < 2 or not rows: return "" if len(runs) < 2 else "<p>No setting differs.</p>"
     cell = lambda tag, text: f'<{tag} style="text-align:left;padding:0 1em 0 0;line-height:1.6">{html.escape(text)}</{tag}>'
     head = "".join(cell("th", r) for r in ["setting", *runs])
     body = "".join(f"<tr>{cell('th', name)}{''.join(cell('td', v) for v in values)}</tr>" for name, values in rows)
     return f'<table><caption style="text-align:left">Settings that differ</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
-# %% ../nbs/12_widgets.ipynb #5dbe8e08
+# %% ../nbs/12_widgets.ipynb #3d98d593
 def _metric_order(name):
     "Training first, what the watcher saw last."
     return {"train": 0, "evals": 1, "debug": 3}.get(name.split("/")[0], 2), name
 
+def _counted(number, what):
+    "A number of things in words: `1 run`, `2 runs`."
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+# %% ../nbs/12_widgets.ipynb #d29dcf03
 class _ComparerWork(_Panel):
     "What happens when something is chosen."
     def _offer(self, control, options, wanted):
@@ -383,7 +390,7 @@ class _ComparerWork(_Panel):
         self.figure = plot_curves(runs, metrics, self.smooth.value, self.log_y.value, self.root) if runs and metrics else None
         self.image.value = _image(self.figure, f"Curves of {', '.join(metrics)} for the runs {', '.join(runs)}") if self.figure else ""
         self.table.value = _settings_table(runs, self.root) if runs else ""
-        self._say(f"{len(runs)} runs, {len(metrics)} metrics; dashed: inherited from the parent, dot: the fork" if self.figure else
+        self._say(f"{_counted(len(runs), 'run')}, {_counted(len(metrics), 'metric')}; dashed: inherited from the parent, dot: the fork" if self.figure else
                   "choose at least one run and one metric" if self.runs.options else "there are no runs yet; train one, then read again")
 
 # %% ../nbs/12_widgets.ipynb #abd57a13
@@ -440,8 +447,24 @@ def _clickable():
         _esm, src, alt, event = _CLICKS, traitlets.Unicode().tag(sync=True), traitlets.Unicode().tag(sync=True), traitlets.Dict().tag(sync=True)
     return ClickableImage
 
-# %% ../nbs/12_widgets.ipynb #a5901235
-class _HeatMap(_Panel):
+# %% ../nbs/12_widgets.ipynb #812b7e1b
+def _rectangle(column, row, **how):
+    "A frame around a cell of an image plot."
+    from matplotlib.patches import Rectangle
+    return Rectangle((column - .5, row - .5), 1, 1, fill=False, **how)
+
+class _Together(_Panel):
+    "A panel whose controls can be changed together."
+    @contextlib.contextmanager
+    def _together(self):
+        "Several controls change inside the block; drawn once, at its end."
+        self._quiet = True
+        try: yield
+        finally: self._quiet = False
+        self._other_cell()
+
+# %% ../nbs/12_widgets.ipynb #261c4ee8
+class _HeatMap(_Together):
     "Layers × steps."
     def _read(self):
         "What is to be seen of the chosen kind and statistic: `{layer: {step: value}}`, in the order of the picture."
@@ -471,11 +494,6 @@ class _HeatMap(_Panel):
         wide, high = fig.get_size_inches() * fig.dpi
         column, row = ax.transData.inverted().transform((x * wide, (1 - y) * high))
         self._choose(round(float(column)), round(float(row)))
-
-def _rectangle(column, row, **how):
-    "A frame around a cell of an image plot."
-    from matplotlib.patches import Rectangle
-    return Rectangle((column - .5, row - .5), 1, 1, fill=False, **how)
 
 # %% ../nbs/12_widgets.ipynb #5a79f11a
 class _Cell(_HeatMap):
@@ -537,9 +555,9 @@ class _Explored(_Cell):
             if len(parts) == 4 and key.startswith(self.prefix) and parts[3] not in ("mean", "min"): found.setdefault(parts[1], {})[parts[3]] = True
         return {kind: list(stats) for kind, stats in found.items()}
 
-# %% ../nbs/12_widgets.ipynb #7e1467d8
+# %% ../nbs/12_widgets.ipynb #c1dbb863
 class _ExplorerView(_Explored):
-    "What the explorer looks like, and what happens when something is chosen."
+    "What the explorer looks like, and what the browser tells it."
     def _build(self):
         import ipywidgets
         self.kind = _control("Dropdown", "kind", "14em", options=list(self._stats))
@@ -567,29 +585,9 @@ class _ExplorerView(_Explored):
         self.map_picture.alt = alt
         self.map_picture.src = "data:image/png;base64," + base64.b64encode(png(fig)).decode()
 
-    @contextlib.contextmanager
-    def _together(self):
-        "Several controls change inside the block; drawn once, at its end."
-        self._quiet = True
-        try: yield
-        finally: self._quiet = False
-        self._other_cell()
-
-# %% ../nbs/12_widgets.ipynb #84540227
-class WatcherExplorer(_ExplorerView):
-    "Layers × steps of a run that was watched; a click, the arrow keys or the controls choose a cell, whose layer is drawn over the steps with its histogram."
-    def __init__(self,
-                 run,              # a run's id, or a `WatchLog`
-                 root=None,        # the runs directory; None for the default
-                 prefix: str = ""): # how the keys begin, if several watchers logged to one run
-        self.prefix, self.error, self._quiet = prefix, None, False
-        self.log = self._open(run, root)
-        self._stats = self._kinds()
-        if not self._stats:
-            raise CcdiffError(f"nothing of run {run!r} was watched under {prefix or 'any name'}: train with watch_every=50 and tensor_stats='hist,mean,norm', or use a TorchWatcher.")
-        self._build()
-        self._other_map()
-
+# %% ../nbs/12_widgets.ipynb #5c5cc74b
+class _ExplorerWork(_ExplorerView):
+    "What is drawn when something is chosen."
     def _other_map(self, change=None):
         "Another kind, statistic or pattern: other rows and columns."
         if self._quiet: return
@@ -612,3 +610,18 @@ class WatcherExplorer(_ExplorerView):
         if self._quiet: return
         try: self._clear_error(); self._draw_map(); self._draw_cell()
         except Exception as e: self._show_error(e)
+
+# %% ../nbs/12_widgets.ipynb #0aa48681
+class WatcherExplorer(_ExplorerWork):
+    "Layers × steps of a run that was watched; a click, the arrow keys or the controls choose a cell, whose layer is drawn over the steps with its histogram."
+    def __init__(self,
+                 run,              # a run's id, or a `WatchLog`
+                 root=None,        # the runs directory; None for the default
+                 prefix: str = ""): # how the keys begin, if several watchers logged to one run
+        self.prefix, self.error, self._quiet = prefix, None, False
+        self.log = self._open(run, root)
+        self._stats = self._kinds()
+        if not self._stats:
+            raise CcdiffError(f"nothing of run {run!r} was watched under {prefix or 'any name'}: train with watch_every=50 and tensor_stats='hist,mean,norm', or use a TorchWatcher.")
+        self._build()
+        self._other_map()

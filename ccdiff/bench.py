@@ -170,7 +170,8 @@ def _measure(args, argv):
     "Do what the command says."
     import torch
     given = args.pop("set")
-    changes = {k: json.loads(v) for k, v in (item.split("=", 1) for item in given)}
+    try: changes = {k: json.loads(v) for k, v in (item.split("=", 1) for item in given)}
+    except ValueError: raise CcdiffError(f"--set {' --set '.join(given)}: each must be FIELD=JSON, such as batch_size=32 or conditioning='\"time\"'.") from None
     if args["label"] is None: args.pop("label")
     if given and "label" not in args: raise CcdiffError("--set makes another recipe of it; give it a name with --label.")
     torch.set_num_threads(args["threads"])

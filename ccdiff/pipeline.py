@@ -29,7 +29,7 @@ from diffusers import DDPMScheduler, DiffusionPipeline, DPMSolverMultistepSchedu
 from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 
-from .core import CcdiffError, check_choice, check_int, choose_device, generator, pack_state, unpack_state
+from .core import CcdiffError, check_choice, check_int, choose_device, generator, keep_memory, pack_state, unpack_state
 
 # %% ../nbs/03_pipeline.ipynb #dd1c7394
 def _spacing(
@@ -408,6 +408,7 @@ class _Draw(_Loop):
         "Images around [-1, 1], float32, on the pipeline's device."
         device, times = self._execution_device, lambda: _set_timesteps(self.scheduler, steps, self._execution_device, self._predicts)
         times()
+        if device.type == "cpu": keep_memory()
         arguments, x, labels, drawn = self._step_arguments(eta, generators), self._first(labels, generators, latents, device), labels.to(device), []
         self._guidance_scale, self._interrupt, self._num_timesteps = guidance_scale, False, len(self.scheduler.timesteps)
         pieces = _pieces(len(labels), chunk_size or (len(labels) if callback else 256 if device.type == "cpu" else 4096))

@@ -20,7 +20,7 @@ import warnings
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from .core import CcdiffError, check_choice, check_int, check_run_id, choose_device, new_run_id, run_dir, stateless_seed
+from .core import CcdiffError, check_choice, check_int, check_run_id, choose_device, keep_memory, new_run_id, run_dir, stateless_seed
 
 # %% ../nbs/08_trainer.ipynb #3608c817
 def _option(default, help, choices=None, parse=None):
@@ -360,6 +360,7 @@ def _make_accelerator(c):
     if PartialState._shared_state and PartialState().num_processes == 1: AcceleratorState._reset_state(reset_partial_state=True)
     if device.type == "cuda" and device.index is not None: torch.cuda.set_device(device)
     accelerator = Accelerator(mixed_precision=c.mixed_precision, cpu=device.type == "cpu")
+    if device.type == "cpu": keep_memory()
     pieces = accelerator.num_processes * c.gradient_accumulation_steps
     if c.batch_size % pieces:
         raise CcdiffError(f"batch_size={c.batch_size} cannot be shared by {accelerator.num_processes} processes in {c.gradient_accumulation_steps} equal pieces "

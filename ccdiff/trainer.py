@@ -131,8 +131,8 @@ class _WatchingOptions:
 PRESETS = {
     "classic": {},
     "fast": dict(block_out_channels=(16, 32, 48), layers_per_block=1, attention=False, norm_num_groups=16, conditioning="scale_shift", prediction_type="flow_prediction",
-                 bounded_loss=True, timestep_sampling="logit_normal", timestep_shift=2.0, label_drop=0.1, optimizer="muon", batch_size=64, max_steps=1380, learning_rate=5e-3, lr_scheduler="linear",
-                 warmup_steps=50, max_grad_norm=1.0, ema_decay=0.998, sample_steps=8, checkpoint_interval=500, neptune_experiment="fast"),
+                 bounded_loss=True, timestep_sampling="logit_normal", timestep_shift=2.0, flow_shift=2.0, label_drop=0.1, optimizer="muon", batch_size=64, max_steps=2800, learning_rate=5e-3, lr_scheduler="linear",
+                 warmup_steps=50, max_grad_norm=1.0, ema_decay=0.998, sample_steps=10, guidance_scale=1.3, guidance_interval=(0.2, 0.8), checkpoint_interval=500, neptune_experiment="fast"),
     "quick": dict(dataset="digits", block_out_channels=(16, 32, 48), layers_per_block=1, attention=False, conditioning="time",
                   prediction_type="v_prediction", label_drop=0.1, batch_size=32, max_steps=900, learning_rate=3e-3, lr_scheduler="linear",
                   warmup_steps=20, ema_decay=0.995, checkpoint_interval=300, evaluate=10, guidance_scale=1.5, neptune_experiment="quick"),

@@ -9,6 +9,7 @@ __all__ = ['read_entries', 'add_entry', 'train_recipe', 'measure_samples', 'qual
 import argparse
 import json
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -46,7 +47,8 @@ def train_recipe(
     from ccdiff.core import run_dir
     from ccdiff.trainer import PRESETS, TrainConfig, Trainer
     label = changes.pop("label", recipe)
-    run_id, note = f"bench-{label}-{seed}", run_dir(f"bench-{label}-{seed}") / "bench.json"
+    run_id = re.sub(r"[^A-Za-z0-9_-]+", "-", f"bench-{label}-{seed}")
+    note = run_dir(run_id) / "bench.json"
     if note.exists(): return _load_run(run_id), json.loads(note.read_text(encoding="utf-8"))
     quiet = dict(watch_every=0, sample_steps=0, checkpoint_interval=10**9, show_progress=False, run_id=run_id, seed=seed, neptune_experiment="bench")
     began = time.process_time()

@@ -128,16 +128,22 @@ class _WatchingOptions:
     guidance_interval: tuple = _option((0.0, 1.0), "guide the sample grids between these fractions of the noise scale only, such as 0.2,0.8", parse=_interval)
 
 # %% ../nbs/08_trainer.ipynb #c4ef5057
+_FAST = dict(block_out_channels=(16, 32, 48), layers_per_block=1, attention=False, conditioning="scale_shift", prediction_type="flow_prediction", bounded_loss=True,
+             timestep_sampling="logit_normal", timestep_shift=2.0, flow_shift=2.0, label_drop=0.1, optimizer="muon", batch_size=64, max_steps=2800, learning_rate=5e-3,
+             lr_scheduler="linear", warmup_steps=50, max_grad_norm=1.0, ema_decay=0.998, sample_steps=10, guidance_scale=1.3, guidance_interval=(0.2, 0.8),
+             checkpoint_interval=500, neptune_experiment="fast")
 PRESETS = {
     "classic": {},
-    "fast": dict(block_out_channels=(16, 32, 48), layers_per_block=1, attention=False, norm_num_groups=16, conditioning="scale_shift", prediction_type="flow_prediction",
-                 bounded_loss=True, timestep_sampling="logit_normal", timestep_shift=2.0, flow_shift=2.0, label_drop=0.1, optimizer="muon", batch_size=64, max_steps=2800, learning_rate=5e-3, lr_scheduler="linear",
-                 warmup_steps=50, max_grad_norm=1.0, ema_decay=0.998, sample_steps=10, guidance_scale=1.3, guidance_interval=(0.2, 0.8), checkpoint_interval=500, neptune_experiment="fast"),
-    "quick": dict(dataset="digits", block_out_channels=(16, 32, 48), layers_per_block=1, attention=False, conditioning="time",
-                  prediction_type="v_prediction", label_drop=0.1, batch_size=32, max_steps=900, learning_rate=3e-3, lr_scheduler="linear",
-                  warmup_steps=20, ema_decay=0.995, checkpoint_interval=300, evaluate=10, guidance_scale=1.5, neptune_experiment="quick"),
+    "fast": _FAST,
+    "quick": {**_FAST, "dataset": "digits", "batch_size": 32, "max_steps": 900, "warmup_steps": 20, "ema_decay": 0.995, "checkpoint_interval": 300, "evaluate": 10, "neptune_experiment": "quick"},
 }
-DEFAULT_PRESET = "classic" # what `ccdiff-train` does without --preset
+DEFAULT_PRESET = "fast" # what `ccdiff-train` does without --preset
+
+def _with_preset(name, changes):
+    "The fields of a preset with changes over them. What the preset says goes where a change leaves it no meaning: its number of steps where epochs are given, and so on."
+    pointless = {"max_steps": "n_epochs" in changes, "flow_shift": changes.get("prediction_type", "flow_prediction") != "flow_prediction",
+                 "warmup_steps": changes.get("lr_scheduler") == "constant", "guidance_scale": changes.get("label_drop") == 0}
+    return {**{k: v for k, v in PRESETS[check_choice("preset", name, PRESETS)].items() if not pointless.get(k)}, **changes}
 
 def describe_preset(
     name: str, # a key of `PRESETS`
@@ -235,7 +241,7 @@ class TrainConfig(_WatchingOptions, _SavingOptions, _MachineOptions, _OptimizerO
                name: str,  # a key of `PRESETS`
                **changes): # fields to set otherwise
         "The configuration of that name."
-        return cls(**{**PRESETS[check_choice("preset", name, PRESETS)], **changes})
+        return cls(**_with_preset(name, changes))
 
     def to_dict(self):
         "All fields as a dict that JSON can hold."
@@ -284,7 +290,8 @@ _EPILOG = """exit codes: 0 done; 1 error while training; 2 wrong option or nothi
 
 examples:
   ccdiff-train --preset quick
-  ccdiff-train --neptune-mode new --neptune-experiment mnist-baseline --n-epochs 10 --batch-size 128
+  ccdiff-train --neptune-mode new --neptune-experiment mnist-fast
+  ccdiff-train --preset classic --neptune-experiment mnist-baseline --n-epochs 10 --batch-size 128
   ccdiff-train --neptune-mode resume --resume-from-run-id RUN
   ccdiff-train --neptune-mode fork --resume-from-run-id RUN --resume-from-step 500 --learning-rate 3e-4
   torchrun --nproc-per-node 2 -m ccdiff.train --preset quick"""
@@ -315,6 +322,7 @@ def config_of_run(
     known = {f.name for f in fields(TrainConfig)}
     saved = {k: v for k, v in state["config"].items() if k in known}
     saved.update(run_id=None, neptune_mode=mode, resume_from_run_id=run, resume_from_step=step)
+    if "n_epochs" in changes: saved.pop("max_steps", None)
     return TrainConfig(**{**saved, **changes})
 
 # %% ../nbs/08_trainer.ipynb #defd6381
@@ -1044,7 +1052,6 @@ def config_of_flags(
     "The configuration for `ccdiff-train`: flags, over the preset, over the saved run (resume, fork) or the defaults."
     given = dict(given)
     mode, named = given.get("neptune_mode", "new"), given.pop("preset", None)
-    if mode == "new" or "resume_from_run_id" not in given: return TrainConfig(**{**PRESETS[named or DEFAULT_PRESET], **given})
-    preset = PRESETS[named] if named else {}
-    flags = {k: v for k, v in {**preset, **given}.items() if k not in ("neptune_mode", "resume_from_run_id", "resume_from_step")}
+    if mode == "new" or "resume_from_run_id" not in given: return TrainConfig.preset(named or DEFAULT_PRESET, **given)
+    flags = {k: v for k, v in (_with_preset(named, given) if named else given).items() if k not in ("neptune_mode", "resume_from_run_id", "resume_from_step")}
     return config_of_run(given["resume_from_run_id"], given.get("resume_from_step"), mode, **flags)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['COLORS', 'MARKERS', 'class_sheet', 'Film', 'png', 'denoising', 'slerp', 'between_seeds', 'blend_classes',
-           'between_classes', 'line_style', 'figure', 'plot_lines', 'plot_histogram']
+           'between_classes', 'line_style', 'figure', 'log_axis', 'plot_lines', 'plot_histogram']
 
 # %% ../nbs/04c_pictures.ipynb #78ae379b
 import io
@@ -320,6 +320,17 @@ def figure(
         ax.spines[["top", "right"]].set_visible(False)
     return fig, axes[0] if len(axes) == 1 else axes
 
+# %% ../nbs/04c_pictures.ipynb #5e0a1c80
+def log_axis(
+    ax, # a matplotlib `Axes`
+):
+    "Make the y axis logarithmic, with labels such as 0.9. What is not above 0 runs off its lower end."
+    from matplotlib.ticker import LogFormatter
+    class Plain(LogFormatter):
+        def __call__(self, x, pos=None): return f"{x:g}" if super().__call__(x, pos) else ""
+    ax.set_yscale("log")
+    ax.yaxis.set_major_formatter(Plain()); ax.yaxis.set_minor_formatter(Plain())
+
 # %% ../nbs/04c_pictures.ipynb #314d8213
 def plot_lines(
     lines: dict,          # {name: (steps, values)}, each (N,)
@@ -338,7 +349,8 @@ def plot_lines(
         style = line_style(i, len(lines), len(series))
         if smooth > 1: ax.plot(series, color=style["color"], alpha=.3, lw=.8)
         ax.plot(series.rolling(smooth, min_periods=1).mean(), label=name, **style)
-    ax.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log_y else "linear")
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    if log_y: log_axis(ax)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     if len(lines) > 1: ax.legend(frameon=False)
     return fig
@@ -376,6 +388,7 @@ def plot_histogram(
     fig, ax = figure()
     for i, (name, (edges, density)) in enumerate(_densities(values, bins).items()):
         ax.stairs(density, edges, color=COLORS[i % len(COLORS)], fill=not i, alpha=1 if i else .45, lw=1.5, ls=("-", "-", "--", ":")[i % 4], label=name)
-    ax.set(xlabel=xlabel, ylabel="density", yscale="log" if log_y else "linear")
+    ax.set(xlabel=xlabel, ylabel="density")
+    if log_y: log_axis(ax)
     if len(values) > 1: ax.legend(frameon=False)
     return fig

@@ -102,7 +102,7 @@ def _table(headers, rows):
     return [line(names), line(["─" * w for w in widths])] + [line(r) for r in rows]
 
 # %% ../nbs/05e_runs.ipynb #f41c9cd4
-def _fit(headers, rows, width, least=(("experiment", "size>"), 32, ("checkpoints",), 12)):
+def _fit(headers, rows, width, least=(("experiment", "size>"), 32, ("checkpoints",), 12, ("began",))):
     "`_table` within `width` columns: columns are left out and ids are shortened to so many characters, in the order of `least`, until it fits."
     headers, rows = list(headers), [list(r) for r in rows]
     excess = lambda: max(map(len, _table(headers, rows))) - width
@@ -319,6 +319,7 @@ def sync_command(
 ) -> int:
     "`ccdiff-runs sync [RUN …]`: send Neptune's offline queues and check that they emptied; 1 if something is left."
     from ccdiff.sinks import sync_offline
+    if not args.patience > 0: raise CcdiffError(f"--patience {args.patience:g} must be a number of seconds above 0, such as 30.")
     def tell(row):
         left = f", {row['left']} left" if row["left"] else ""
         reported = f"; the server reported: {row['reported']}" if row["reported"] else ""
@@ -392,6 +393,7 @@ def main(
 ) -> int:
     "Command `ccdiff-runs`: `list`, `show`, `verify`, `report`, `ui`, `sync`. Returns the exit code that `--help` explains."
     args = _parser().parse_args(argv)
+    if hasattr(sys.stdout, "reconfigure"): sys.stdout.reconfigure(errors="replace") # a terminal that has no ─ or …
     try:
         if args.runs_dir is not None and not runs_dir(args.runs_dir).is_dir():
             raise CcdiffError(f"--runs-dir {args.runs_dir!r} is no folder; without it the runs are looked for in {runs_dir()}.")

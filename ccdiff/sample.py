@@ -40,7 +40,8 @@ def load_pipeline(
     device=None, # where to put it; `None` to choose
     root=None,   # the runs directory; `None` for the default
 ) -> tuple:
-    "`(pipeline, class names or None)` for what `source` means; a checkpoint is verified first. Raises `CcdiffError` if there is no such thing."
+    "`(pipeline, class names or None)` for what `source` means: a `ClassConditionedPipeline` on the device. A checkpoint is verified first. Raises `CcdiffError` if there is no such thing."
+    if not str(source).strip(): raise CcdiffError(f"source={source!r} names nothing; give RUN@STEP, a run, or a folder.")
     device, folder = choose_device(device), resolve_checkpoint(source, root)
     if (folder / "model_index.json").is_file():
         return read_pipeline(folder).to(device), None
@@ -59,7 +60,7 @@ def sample_images(
     show_progress: bool = False, # one progress bar over all
     guidance_interval: tuple = (0.0, 1.0), # guide between these fractions of the noise scale only
 ):
-    "Images (N, C, H, W) on the CPU, float in [-1, 1], one per label, each with its own generator."
+    "Images float32 (N, C, H, W) in [-1, 1] on the CPU, one per label, each with its own generator. Raises `CcdiffError` for labels, steps or guidance that the network cannot do."
     out = pipeline(list(labels), num_inference_steps=steps, seed=seed, guidance_scale=guidance_scale, guidance_interval=guidance_interval,
                    chunk_size=batch_size, output_type="pt", show_progress=show_progress)
     return out.images.float().cpu() * 2 - 1
@@ -103,13 +104,13 @@ def sample_grid(
     show_progress: bool = False, # a progress bar
     guidance_interval: tuple = (0.0, 1.0), # guide between these fractions of the noise scale only
 ):
-    "A labelled PIL image: one row per label, `per_class` samples in it. Raises `CcdiffError` for anything that cannot be drawn."
+    "A labelled PIL image: one row per label, `per_class` samples in it, 1 to 1000; tiles about 56 pixels wide. Raises `CcdiffError` for anything that cannot be drawn."
     from ccdiff.data import image_grid
     pipeline, names = load_pipeline(source, device)
     if scheduler is not None: pipeline.use_scheduler(scheduler)
     known = pipeline.unet.config.num_classes
     rows = parse_labels(f"0-{known - 1}" if labels is None else labels, known)
-    each = [label for label in rows for _ in range(check_int("per_class", per_class, 1))]
+    each = [label for label in rows for _ in range(check_int("per_class", per_class, 1, 1000))]
     drawn = sample_images(pipeline, each, steps, seed, guidance_scale, show_progress=show_progress, guidance_interval=guidance_interval)
     scale = max(1, 56 // drawn.shape[-1])
     return image_grid(drawn, each, columns=per_class, class_names=names, scale=scale)
@@ -137,7 +138,7 @@ def build_parser() -> argparse.ArgumentParser:
                                 epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--from", dest="source", required=True, metavar="RUN@STEP|FOLDER", help="RUN@STEP, RUN for its newest checkpoint, or a folder")
     p.add_argument("--labels", metavar="LABELS", help="0-9, or 1,3,5 (default: all classes)")
-    p.add_argument("--per-class", type=int, default=8, metavar="N", help="images for each label (default: 8)")
+    p.add_argument("--per-class", type=int, default=8, metavar="N", help="images for each label, 1 to 1000 (default: 8)")
     p.add_argument("--steps", type=int, default=50, metavar="N", help="denoising steps, 1 to 1000 (default: 50)")
     p.add_argument("--scheduler", metavar="NAME", help="sampler: ddpm, ddim, euler_a, dpm++, …; a wrong name lists them all (default: the checkpoint's own)")
     p.add_argument("--guidance-scale", type=float, default=1.0, metavar="W", help="above 1, push towards the label; only for networks trained with --label-drop (default: 1)")

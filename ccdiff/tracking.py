@@ -380,13 +380,14 @@ def plot_curves(
     root=None,       # the runs directory; `None` for the default
 ):
     "A matplotlib `Figure` with a panel for each metric and a line for each run, told apart by colour and marker. A fork's inherited part is dashed; a dot marks the fork. Raises `CcdiffError` for a metric that no run has."
-    from ccdiff.pictures import figure
+    from ccdiff.pictures import figure, log_axis
     names, chosen = _series_names(runs, attributes, root), list_runs(runs, root=root)
     fig, _ = figure(len(names), height=2.6 * len(names))
     for name, ax in zip(names, fig.axes):
         for i, run_id in enumerate(chosen):
             if name in fetch_metrics([run_id], [name], root=root): _draw_curve(ax, run_id, name, i, len(chosen), smooth, root)
-        ax.set(xlabel="step", ylabel=name, yscale="log" if log_y else "linear"); ax.legend(frameon=False)
+        ax.set(xlabel="step", ylabel=name); ax.legend(frameon=False)
+        if log_y: log_axis(ax)
     return fig
 
 # %% ../nbs/05d_tracking.ipynb #7c31d9bd

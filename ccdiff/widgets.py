@@ -407,6 +407,7 @@ class _ComparerWork(_Panel):
         from ccdiff.tracking import plot_curves
         runs, metrics = list(self.runs.value), list(self.metrics.value)
         self.figure = plot_curves(runs, metrics, self.smooth.value, self.log_y.value, self.root) if runs and metrics else None
+        if self.figure: self.figure.set_size_inches(7, 2.8 * len(self.figure.axes))
         self.image.value = _image(self.figure, f"Curves of {', '.join(metrics)} for the runs {', '.join(runs)}") if self.figure else ""
         self.table.value = _settings_table(runs, self.root) if runs else ""
         self._say(f"{_counted(len(runs), 'run')}, {_counted(len(metrics), 'metric')}; dashed: inherited from the parent, dot: the fork" if self.figure else

@@ -329,7 +329,7 @@ def log_axis(
     class Plain(LogFormatter):
         def __call__(self, x, pos=None): return f"{x:g}" if super().__call__(x, pos) else ""
     ax.set_yscale("log")
-    ax.yaxis.set_major_formatter(Plain()); ax.yaxis.set_minor_formatter(Plain())
+    for setter in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter): setter(Plain(minor_thresholds=(1, 0.6)))
 
 # %% ../nbs/04c_pictures.ipynb #314d8213
 def plot_lines(

@@ -60,7 +60,7 @@ function render({ model, el }) {
     box.addEventListener('focusin', keep); name(box);
     new MutationObserver(() => name(box)).observe(box, {childList: true, subtree: true, attributeFilter: ['aria-valuetext']});
   };
-  el.style.lineHeight = 1.5; model.on('change:value', show); show(); begin();
+  el.style.cssText = 'line-height: 1.5; margin: 2px'; model.on('change:value', show); show(); begin();
 }
 export default { render };
 """
@@ -363,7 +363,7 @@ def _settings_table(runs, root):
     table = fetch_runs_table(runs, r"^config/", root=root).reindex(runs)
     text = lambda v: "" if v is None or v != v else f"{v:.6g}" if isinstance(v, float) else str(v)
     shown = {name.removeprefix("config/").removeprefix("args/"): [text(v) for v in table[name]] for name in table}
-    rows = [(name, values) for name, values in shown.items() if len(set(values)) > 1 and name not in ("run_id", "neptune_mode", "opt/repr")]
+    rows = [(name, values) for name, values in shown.items() if len(set(values)) > 1 and name not in ("run_id", "neptune_mode", "opt/repr", "start_epoch", "start_step", "start_global_step")]
     if len(runs) < 2 or not rows: return "" if len(runs) < 2 else "<p>No setting differs.</p>"
     cell = lambda tag, text: f'<{tag} style="text-align:left;padding:0 1em 0 0;line-height:1.6">{html.escape(text)}</{tag}>'
     head = "".join(cell("th", r) for r in ["setting", *runs])

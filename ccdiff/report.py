@@ -49,7 +49,7 @@ def _curves(run_ids, attributes, root): # {metric: [{run, x, y, own}]}: `own` is
             first = own[name].first_valid_index()[1] if name in own and own[name].notna().any() else float("inf")
             x, y = thin(line.index, line)
             found.setdefault(name, []).append({"run": i, "x": [float(f"{s:.10g}") for s in x], "y": _short(y), "own": int((x < first).sum())})
-    return dict(sorted(found.items()))
+    return dict(sorted(found.items(), key=lambda item: (not item[0].endswith("loss"), item[0])))
 
 def _shares(h, grid): # the share of a histogram's values in each slice of `grid`, spread evenly within a bin
     mass = np.asarray(h.counts, float) if h.counts is not None else np.asarray(h.densities) * np.diff(h.bin_edges)
@@ -129,7 +129,7 @@ h1 { font-size: 1.3rem; margin: .2rem 0 } h2 { font-size: 1.05rem; margin: 1.6re
 table { border-collapse: collapse } td, th { padding: .15rem .9rem .15rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line) }
 th { font-weight: 600; color: var(--soft) } tr.differs td { font-weight: 600 } tr.off { opacity: .35 } td { max-width: 28rem; overflow-wrap: anywhere }
 .scroll { overflow-x: auto } .soft { color: var(--soft) } .dot { margin-right: .4em }
-label { cursor: pointer } .bar { position: sticky; top: 0; background: var(--back); padding: .5rem 0; display: flex; gap: 1.5rem; z-index: 1 }
+tbody.runs td, th { overflow-wrap: normal } label { cursor: pointer } .bar { position: sticky; top: 0; background: var(--back); padding: .5rem 0; display: flex; gap: 1.5rem; z-index: 1 }
 details > summary { cursor: pointer; font-weight: 600; margin: 1rem 0 .4rem } details > summary span { font-weight: 400; color: var(--soft) }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 380px), 1fr)); gap: 1rem }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: .5rem .6rem; min-width: 0 } .card h3 { font-size: .9rem; margin: 0 0 .3rem; overflow-wrap: anywhere }
@@ -255,7 +255,8 @@ function runTable() {
   return el('div', {className: 'scroll'}, el('table', {}, el('thead', {}, el('tr', {}, ...['run', 'experiment', 'state', 'began (UTC)', 'forked from', 'at step', 'tags'].map(t => el('th', {textContent: t})))), body));
 }
 function configTable() {
-  const rows = D.configs.map(([name, v]) => el('tr', {className: new Set(v).size > 1 ? 'differs' : ''}, el('td', {textContent: name}), ...v.map(x => el('td', {textContent: x}))));
+  const differs = ([name, v]) => new Set(v).size > 1;
+  const rows = [...D.configs].sort((a, b) => differs(b) - differs(a)).map(([name, v]) => el('tr', {className: differs([name, v]) ? 'differs' : ''}, el('td', {textContent: name}), ...v.map(x => el('td', {textContent: x}))));
   return el('div', {className: 'scroll'}, el('table', {}, el('tr', {}, el('th', {textContent: 'setting'}), ...D.runs.map((r, i) => el('th', {}, dot(i), r.id))), ...rows));
 }
 const log = el('input', {type: 'checkbox', onchange: e => { state.log = e.target.checked; redraw.forEach(f => f()); }});

@@ -398,8 +398,9 @@ def plot_histograms(
     step_range: tuple = (None, None), # lowest and highest step, both counted
     root=None,       # the runs directory; `None` for the default
 ):
-    "A matplotlib `Figure`: the histograms of a run over its steps as a heat map, values upwards, each column the shares of one step. Raises `CcdiffError` if the run has no such histograms."
+    "A matplotlib `Figure`: the histograms of a run over its steps as a heat map, values upwards, each column the shares of one step, darker by their square root. Raises `CcdiffError` if the run has no such histograms."
     import numpy as np
+    from matplotlib.colors import PowerNorm
     from ccdiff.pictures import figure
     found = fetch_series([run], [attribute], step_range=step_range, root=root)
     if attribute not in list_attributes([run], [attribute], kind="histogram", root=root): raise CcdiffError(f"{getattr(run, 'run_id', run)} has no histograms {attribute!r}; list_attributes() shows the names.")
@@ -408,7 +409,7 @@ def plot_histograms(
     steps = column.index.to_numpy()
     edges = np.concatenate([steps[:1] - .5, (steps[1:] + steps[:-1]) / 2, steps[-1:] + .5])
     fig, ax = figure()
-    ax.pcolormesh(edges, grid, shares, cmap="Blues", vmin=0)
+    ax.pcolormesh(edges, grid, shares, cmap="Blues", norm=PowerNorm(0.5, vmin=0))
     ax.set(xlabel="step", ylabel=attribute)
     return fig
 

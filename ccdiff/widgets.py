@@ -385,8 +385,7 @@ class _ComparerWork(_Panel):
     def _offer(self, control, options, wanted):
         "New options for a list, with those of `wanted` chosen that are among them."
         self._quiet = True
-        control.options = options
-        control.value = tuple(o for o in options if o in wanted)
+        control.options, control.value = options, tuple(o for o in options if o in wanted)
         self._quiet = False
 
     def _chosen(self, runs_changed):

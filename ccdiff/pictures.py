@@ -85,7 +85,7 @@ def class_sheet(
     scale: int | None = None, # every pixel becomes scale × scale; None for tiles of about 56 pixels
     **call,             # whatever else the pipeline's call takes, the same for all columns
 ):
-    "A PIL image: a row for each class, a column for each value. Raises `CcdiffError` for what the pipeline cannot draw."
+    "A PIL image (mode L or RGB): a row for each class, a column for each value. Raises `CcdiffError` for a `vary` that is no argument, no values, and what the pipeline cannot draw."
     import inspect
     import torch
     fixed = {"self", "class_labels", "batch_size", "num_inference_steps", "generator", "return_dict", "return_pil", "output_type", "num_images_per_prompt", "show_progress", "chunk_size"}
@@ -112,7 +112,7 @@ class Film:
     def strip(self,
               n: int = 9, # at most so many frames, evenly spread, the first and the last among them
               scale: int | None = None): # every pixel becomes scale × scale; None for tiles of about 56 pixels
-        "A PIL image: a row for each image, time from left to right."
+        "A PIL image (mode L or RGB): a row for each image, time from left to right. Raises `CcdiffError` for `n` below 1."
         chosen = _spread(len(self), check_int("n", n, 1))
         tiles = self.frames[chosen].transpose(0, 1).flatten(0, 1)
         return _sheet(tiles, [self.captions[i] for i in chosen], self.rows, self.title, scale)
@@ -122,7 +122,7 @@ class Film:
             milliseconds: int = 90, # how long each is shown; the last stays ten times as long
             scale: int = 3, # every pixel becomes scale × scale
             there_and_back: bool = False): # whether it runs back to the first frame
-        "The bytes of an animated GIF of at most 16 shades that repeats for ever."
+        "The bytes of an animated GIF that repeats for ever, of 16 shades or 64 colours. Raises `CcdiffError` for fewer than 2 frames, less than 20 milliseconds, or a scale below 1."
         return _gif([self.frames[i] for i in _spread(len(self), check_int("n", n, 2))], milliseconds, scale, there_and_back)
 
 # %% ../nbs/04c_pictures.ipynb #2f91d709
@@ -169,7 +169,7 @@ def denoising(
     class_names=None, # names for the labels; None writes the numbers
     **call,          # whatever else the pipeline's call takes, such as guidance_scale
 ) -> Film:
-    "From noise to image, a frame after each step. The last frame is what `pipeline(label, seed=seed)` draws."
+    "From noise to image: the noise and a frame after each step. The last frame is what `pipeline(label, seed=seed)` draws. Raises `CcdiffError` for what the pipeline cannot draw."
     import torch
     labels, c = _label_list(pipeline, labels), pipeline.unet.config
     own = _generators([seed] * len(labels))
@@ -186,7 +186,7 @@ def slerp(
     b,            # another of its shape
     share: float, # how far to go: 0 is a, 1 is b
 ):
-    "Spherical interpolation (Shoemake 1985): the angle between a and b is divided evenly, and so is the ratio of their lengths."
+    "Spherical interpolation (Shoemake 1985): the angle between a and b is divided evenly, and so is the ratio of their lengths. A tensor of their shape and dtype."
     import torch
     cosine = (a * b).sum() / (a.norm() * b.norm()).clamp(min=1e-12)
     angle = torch.acos(cosine.clamp(-1, 1))
@@ -214,7 +214,7 @@ def between_seeds(
     class_names=None, # names for the labels; None writes the numbers
     **call,          # whatever else the pipeline's call takes
 ) -> Film:
-    "From one image of a class to another, along the sphere of noise. Noise that a solver adds on the way is that of the first seed."
+    "From one image of a class to another, along the sphere of noise. Noise that a solver adds on the way is that of the first seed. Raises `CcdiffError` for fewer than two seeds or frames."
     import torch
     labels, c = _label_list(pipeline, labels), pipeline.unet.config
     shape = (1, c.image_channels, c.sample_size, c.sample_size)
@@ -257,7 +257,7 @@ def blend_classes(
     pipeline, # a `ClassConditionedPipeline`; it stays as it is, and the network is shared
     weights,  # (n, num_classes): row k says how much of each class is in the new class k; each row sums to 1
 ):
-    "A pipeline whose n classes are mixes of the old ones: its predictions are the weighted sum of those for the single classes. Not to be trained or saved."
+    "A pipeline whose n classes are mixes of the old ones: its predictions are the weighted sum of those for the single classes. Not to be trained or saved. Raises `CcdiffError` for weights of another shape or sum."
     import torch
     weights = torch.as_tensor(weights, dtype=torch.float32)
     known = pipeline.unet.config.num_classes
@@ -276,7 +276,7 @@ def between_classes(
     class_names=None, # names for the labels; None writes the numbers
     **call,           # whatever else the pipeline's call takes, such as guidance_scale
 ) -> Film:
-    "From one class to another with the noise held fast: the network's answers for both are mixed (see `blend_classes`)."
+    "From one class to another with the noise held fast: the network's answers for both are mixed (see `blend_classes`). Raises `CcdiffError` for labels that the network does not know, and for fewer than two labels or frames."
     import torch
     known = pipeline.unet.config.num_classes
     labels, seeds = [check_int("labels", l, 0, known - 1) for l in _label_list(pipeline, labels)], _label_list(pipeline, seeds)
@@ -339,7 +339,7 @@ def plot_lines(
     ylabel: str = "",     # what the values are
     xlabel: str = "step", # what the steps are
 ):
-    "A matplotlib `Figure` with a line for each name; with several, a legend. What is not finite leaves a gap."
+    "A matplotlib `Figure` with a line for each name; with several, a legend. What is not finite leaves a gap. Raises `CcdiffError` for `smooth` below 1."
     import pandas as pd
     from matplotlib.ticker import MaxNLocator
     check_int("smooth", smooth, 1)
@@ -383,7 +383,7 @@ def plot_histogram(
     log_y: bool = False, # whether densities are on a logarithmic scale: for tails
     xlabel: str = "value", # what the values are
 ):
-    "A matplotlib `Figure`: the densities of several sets of values over one another, the first one filled."
+    "A matplotlib `Figure`: the densities of several sets of values over one another, each with an area of 1, the first one filled. Raises `CcdiffError` for a set without finite values."
     check_int("bins", bins, 1)
     fig, ax = figure()
     for i, (name, (edges, density)) in enumerate(_densities(values, bins).items()):

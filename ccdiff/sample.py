@@ -80,7 +80,7 @@ def save_image(
     image,    # a PIL image
     out,      # the file to write; its ending says the format; folders above it are made
 ) -> Path:
-    "Write an image under another name and rename it, so that the file is whole or absent; returns the absolute path."
+    "Write an image under another name and rename it, so that the file is whole or absent; returns the absolute path. Raises `CcdiffError` for an ending that is no picture format, and a place that cannot be written."
     out = _picture_path(out)
     temp = out.with_name(f".tmp-{secrets.token_hex(4)}{out.suffix}")
     try:
@@ -119,7 +119,7 @@ def sample_grid(
 def parse_interval(
     text: str, # such as "0.2,0.8"
 ) -> tuple:
-    "A pair of floats, for argparse."
+    "`(low, high)` as floats, for argparse, whose `ArgumentTypeError` it raises for anything but two numbers and a comma; the pipeline checks that 0 ≤ low < high ≤ 1."
     try: low, high = (float(part) for part in text.split(","))
     except ValueError: raise argparse.ArgumentTypeError(f"{text!r} is not an interval such as 0.2,0.8") from None
     return low, high

@@ -83,7 +83,7 @@ class _Series(_Guard): # what is logged at steps
         preview: bool = False,   # whether the value is provisional: a later call may replace it
         preview_completion: float | None = None, # how far the provisional value is, 0 to 1
     ):
-        "Log numbers at a step. What is not one number is left out and reported; `None` leaves no trace."
+        "Log numbers at a step. What is not one number is left out and reported; `None` leaves no trace. Raises `CcdiffError` for a negative step and for data that is no dict, as all of these calls do."
         step, timestamp, completion = plain_step(step), _when(timestamp), _completion(preview, preview_completion)
         good, bad = plain_metrics(data)
         self._skipped(bad)

@@ -620,7 +620,7 @@ class _ExplorerWork(_ExplorerView):
 
 # %% ../nbs/12_widgets.ipynb #0aa48681
 class WatcherExplorer(_ExplorerWork):
-    "Layers × steps of a run that was watched; a click, the arrow keys or the controls choose a cell, whose layer is drawn over the steps with its histogram."
+    "Layers × steps of a run that was watched; a click, the arrow keys or the controls choose a cell, whose layer is drawn over the steps with its histogram. `error` is what went wrong last. Raises `CcdiffError` if nothing was watched, or there is no such run."
     def __init__(self,
                  run,              # a run's id, or a `WatchLog`
                  root=None,        # the runs directory; None for the default

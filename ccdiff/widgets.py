@@ -60,7 +60,7 @@ function render({ model, el }) {
     box.addEventListener('focusin', keep); name(box);
     new MutationObserver(() => name(box)).observe(box, {childList: true, subtree: true, attributeFilter: ['aria-valuetext']});
   };
-  el.style.cssText = 'line-height: 1.5; margin: 2px'; model.on('change:value', show); show(); begin();
+  el.style.lineHeight = 1.5; model.on('change:value', show); show(); begin();
 }
 export default { render };
 """

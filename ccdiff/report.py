@@ -122,7 +122,7 @@ def report_data(
 
 # %% ../nbs/05b_report.ipynb #5ce04724
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1b1f24; --soft: #6b7280; --line: #d9dde3; --back: #ffffff; --card: #f7f8fa }
+:root { color-scheme: light dark; --ink: #1b1f24; --soft: #6b7280; --line: #d9dde3; --back: #ffffff; --card: #ffffff }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e8eb; --soft: #9aa3af; --line: #3a4048; --back: #14171a; --card: #1d2125 } }
 body { font: 14px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--back); margin: 0 auto; padding: 1rem 1.5rem 4rem; max-width: 1400px }
 h1 { font-size: 1.3rem; margin: .2rem 0 } h2 { font-size: 1.05rem; margin: 1.6rem 0 .4rem }

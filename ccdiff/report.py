@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 import numpy as np
 from .core import CcdiffError
+from .pictures import COLORS, MARKERS
 from .record import FileItem, Histogram, fetch_metrics, fetch_runs_table, fetch_series, list_attributes, list_runs
 
 # %% ../nbs/05b_report.ipynb #d28c03a9
@@ -23,7 +24,7 @@ def thin(
     values,       # a number for each (N,); NaN where there is none
     n: int = 800, # at most so many points are kept
 ) -> tuple:
-    "`(steps, values)` with at most `n` points: the ends, and the lowest and highest of each stretch. All of them, if they are no more than `n`."
+    "`(steps, values)` with at most `n` points: the ends, and the lowest and highest of each stretch. All of them, if they are no more than `n`. Both float64 (M,); NaN counts only where a stretch has nothing else."
     steps, values = np.asarray(steps, float), np.asarray(values, float)
     if len(steps) <= n: return steps, values
     keep = {0, len(steps) - 1}
@@ -48,7 +49,7 @@ def _curves(run_ids, attributes, root): # {metric: [{run, x, y, own}]}: `own` is
             first = own[name].first_valid_index()[1] if name in own and own[name].notna().any() else float("inf")
             x, y = thin(line.index, line)
             found.setdefault(name, []).append({"run": i, "x": [float(f"{s:.10g}") for s in x], "y": _short(y), "own": int((x < first).sum())})
-    return dict(sorted(found.items()))
+    return dict(sorted(found.items(), key=lambda item: (not item[0].endswith("loss"), item[0])))
 
 def _shares(h, grid): # the share of a histogram's values in each slice of `grid`, spread evenly within a bin
     mass = np.asarray(h.counts, float) if h.counts is not None else np.asarray(h.densities) * np.diff(h.bin_edges)
@@ -62,7 +63,7 @@ def histogram_map(
     histograms,       # a sequence of `Histogram`s, their edges as they come
     slices: int = 64, # how many equal slices the whole range is cut into
 ) -> tuple:
-    "`(edges, shares)`: edges (slices + 1,) of the whole range, shares (slices, steps): which part of each step's values lies in each slice."
+    "`(edges, shares)`: edges (slices + 1,) of the whole range, shares (slices, steps): which part of each step's values lies in each slice, 0 to 1, spread evenly within a bin."
     low, high = min(h.bin_edges[0] for h in histograms), max(h.bin_edges[-1] for h in histograms)
     grid = np.linspace(low, high if high > low else low + 1, slices + 1)
     return grid, np.stack([_shares(h, grid) for h in histograms], 1)
@@ -109,7 +110,7 @@ def report_data(
     attributes=None, # a regular expression, or a list of exact names: what to show; `None` for everything
     root=None,       # the runs directory; `None` for the default
 ) -> dict:
-    "Everything the page shows, as JSON-able lists: runs, curves thinned to 800 points, histograms, images, texts, configs."
+    "Everything the page shows, as JSON-able lists: runs, curves thinned to 800 points, histograms at 100 steps, 8 images and 20 texts a series, configs. Raises `CcdiffError` for a run that is not there."
     run_ids = list_runs(runs, root=root)
     configs = list_attributes(run_ids, attributes, kind="config", root=root)
     table = fetch_runs_table(run_ids, [*configs, *_SYSTEM.values()], root=root).reindex(run_ids)
@@ -121,14 +122,14 @@ def report_data(
 
 # %% ../nbs/05b_report.ipynb #5ce04724
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1b1f24; --soft: #6b7280; --line: #d9dde3; --back: #ffffff; --card: #f7f8fa }
+:root { color-scheme: light dark; --ink: #1b1f24; --soft: #6b7280; --line: #d9dde3; --back: #ffffff; --card: #ffffff }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e8eb; --soft: #9aa3af; --line: #3a4048; --back: #14171a; --card: #1d2125 } }
 body { font: 14px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--back); margin: 0 auto; padding: 1rem 1.5rem 4rem; max-width: 1400px }
 h1 { font-size: 1.3rem; margin: .2rem 0 } h2 { font-size: 1.05rem; margin: 1.6rem 0 .4rem }
 table { border-collapse: collapse } td, th { padding: .15rem .9rem .15rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line) }
 th { font-weight: 600; color: var(--soft) } tr.differs td { font-weight: 600 } tr.off { opacity: .35 } td { max-width: 28rem; overflow-wrap: anywhere }
-.scroll { overflow-x: auto } .soft { color: var(--soft) } .dot { display: inline-block; width: .75em; height: .75em; border-radius: 50%; margin-right: .5em }
-tbody.runs tr { cursor: pointer } .bar { position: sticky; top: 0; background: var(--back); padding: .5rem 0; display: flex; gap: 1.5rem; z-index: 1 }
+.scroll { overflow-x: auto } .soft { color: var(--soft) } .dot { margin-right: .4em }
+tbody.runs td, th { overflow-wrap: normal } label { cursor: pointer } .bar { position: sticky; top: 0; background: var(--back); padding: .5rem 0; display: flex; gap: 1.5rem; z-index: 1 }
 details > summary { cursor: pointer; font-weight: 600; margin: 1rem 0 .4rem } details > summary span { font-weight: 400; color: var(--soft) }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 380px), 1fr)); gap: 1rem }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: .5rem .6rem; min-width: 0 } .card h3 { font-size: .9rem; margin: 0 0 .3rem; overflow-wrap: anywhere }
@@ -140,10 +141,9 @@ figcaption { font-size: .75rem; color: var(--soft) } pre { margin: 0; white-spac
 # %% ../nbs/05b_report.ipynb #b9d46e16
 _SCRIPT_BASE = """
 const D = JSON.parse(document.getElementById('data').textContent), main = document.querySelector('main');
-const colors = ['#1f77b4', '#ff7f0e', '#2ca02c', '#d62728', '#9467bd', '#8c564b', '#e377c2', '#7f7f7f', '#bcbd22', '#17becf'];
-const color = i => colors[i % 10], on = D.runs.map(() => true), redraw = [], state = {log: false, smooth: 0};
+const color = i => COLORS[i % COLORS.length], mark = i => MARKS[i % MARKS.length], on = D.runs.map(() => true), redraw = [], state = {log: false, smooth: 0};
 function el(tag, props = {}, ...kids) { const e = Object.assign(document.createElement(tag), props); e.append(...kids); return e; }
-function dot(i) { const d = el('span', {className: 'dot'}); d.style.background = color(i); return d; }
+function dot(i) { const d = el('span', {className: 'dot', textContent: mark(i), ariaHidden: 'true'}); d.style.color = color(i); return d; }
 function number(v) { const a = Math.abs(v); return v === 0 ? '0' : a >= 1e5 || a < 1e-3 ? v.toExponential(2) : String(+v.toPrecision(5)); }
 function ticks(low, high, n) {
   const raw = (high - low) / n, power = 10 ** Math.floor(Math.log10(raw)), step = [1, 2, 5, 10].map(k => k * power).find(k => k >= raw), found = [];
@@ -176,12 +176,16 @@ function line(g, x, y, from, to, xPixel, yPixel) {
   for (let k = from; k < to; k++) { if (y[k] === null) { pen = false; continue; } pen ? g.lineTo(xPixel(x[k]), yPixel(y[k])) : g.moveTo(xPixel(x[k]), yPixel(y[k])); pen = true; }
   g.stroke();
 }
+function marks(g, s, xPixel, yPixel) { // the run's mark on its line, every 90 pixels
+  g.textAlign = 'center'; g.textBaseline = 'middle'; let next = xPixel(s.x[0]) + 12 * (s.run % 7);
+  s.y.forEach((v, k) => { const x = xPixel(s.x[k]); if (v !== null && x >= next) { g.fillText(mark(s.run), x, yPixel(v)); next = x + 90; } });
+}
 """
 
 # %% ../nbs/05b_report.ipynb #9723982e
 _SCRIPT_CURVES = """
 function drawCurves(card, series) {
-  const [g, W, H] = canvas(card), box = {l: 52, r: W - 18, t: 8, b: H - 22}, shown = series.filter(s => on[s.run]).map(s => ({...s, y: smoothed(s.y)}));
+  const [g, W, H] = canvas(card), value = v => number(state.log ? 10 ** v : v), box = {l: 52, r: W - 18, t: 8, b: H - 22}, shown = series.filter(s => on[s.run]).map(s => ({...s, y: smoothed(s.y)}));
   const scale = v => v === null || (state.log && v <= 0) ? null : state.log ? Math.log10(v) : v;
   for (const s of shown) s.y = s.y.map(scale);
   const xs = shown.flatMap(s => [s.x[0], s.x[s.x.length - 1]]), ys = shown.flatMap(s => s.y.filter(v => v !== null));
@@ -197,7 +201,9 @@ function drawCurves(card, series) {
     g.setLineDash([4, 3]); line(g, s.x, s.y, 0, s.own, xPixel, yPixel); g.setLineDash([]); line(g, s.x, s.y, Math.max(s.own - 1, 0), s.x.length, xPixel, yPixel);
     const at = s.own ? s.own - 1 : s.x.length === 1 ? 0 : -1; // the fork, or a single point
     if (at >= 0 && s.y[at] !== null) { g.beginPath(); g.arc(xPixel(s.x[at]), yPixel(s.y[at]), 3.5, 0, 7); g.fill(); }
+    if (shown.length > 1) marks(g, s, xPixel, yPixel);
   }
+  card.querySelector('canvas').ariaLabel = shown.map(s => { const last = s.y.findLastIndex(v => v !== null); return last < 0 ? '' : `${D.runs[s.run].id}: ${value(s.y[last])} at step ${number(s.x[last])}`; }).join('; ');
 }
 """
 
@@ -212,6 +218,7 @@ function readCurves(card, event) { // the values under the pointer
 }
 function drawHeat(card, h) {
   const [g, W, H] = canvas(card), box = {l: 52, r: W - 18, t: 8, b: H - 22}, cells = Uint8Array.from(atob(h.cells), c => c.charCodeAt(0));
+  card.querySelector('canvas').ariaLabel = `values from ${number(h.low)} to ${number(h.high)}, steps ${number(h.first)} to ${number(h.last)}`;
   const w = (box.r - box.l) / h.columns, t = (box.b - box.t) / h.rows; g.fillStyle = color(h.run);
   for (let r = 0; r < h.rows; r++) for (let c = 0; c < h.columns; c++) { g.globalAlpha = cells[r * h.columns + c] / 255; if (g.globalAlpha) g.fillRect(box.l + c * w, box.t + r * t, w + .5, t + .5); }
   const span = h.last - h.first || 1, xPixel = v => box.l + w / 2 + (v - h.first) / span * (box.r - box.l - w), yPixel = v => box.b - (v - h.low) / (h.high - h.low) * (box.b - box.t);
@@ -222,7 +229,7 @@ function drawHeat(card, h) {
 # %% ../nbs/05b_report.ipynb #edbc4fca
 _SCRIPT_CARDS = """
 function chart(title, draw, runs) { // a card that draws itself when it is in sight
-  const card = el('div', {className: 'card'}, el('h3', {}, ...title), el('canvas'), el('div', {className: 'read'}));
+  const card = el('div', {className: 'card'}, el('h3', {}, ...title), el('canvas', {role: 'img'}), el('div', {className: 'read'}));
   const update = () => { card.hidden = !runs.some(i => on[i]); if (!card.hidden && card.seen) draw(card); };
   new IntersectionObserver(e => { if (e.some(x => x.isIntersecting) && !card.seen) { card.seen = true; update(); } }).observe(card);
   redraw.push(update); return card;
@@ -241,17 +248,20 @@ function each(data, make) { const found = {}; for (const name in data) found[nam
 _SCRIPT_PAGE = """
 function runTable() {
   const body = el('tbody', {className: 'runs'}), keys = ['experiment', 'state', 'created', 'parent', 'step', 'tags'];
-  D.runs.forEach((r, i) => { const row = el('tr', {title: 'show or hide'}, el('td', {}, dot(i), r.id), ...keys.map(k => el('td', {textContent: r[k]})));
-    row.onclick = () => { on[i] = !on[i]; row.className = on[i] ? '' : 'off'; redraw.forEach(f => f()); }; body.append(row); });
+  D.runs.forEach((r, i) => {
+    const box = el('input', {type: 'checkbox', checked: true}), row = el('tr', {}, el('td', {}, el('label', {}, box, dot(i), r.id)), ...keys.map(k => el('td', {textContent: r[k]})));
+    box.onchange = () => { on[i] = box.checked; row.className = on[i] ? '' : 'off'; redraw.forEach(f => f()); }; body.append(row);
+  });
   return el('div', {className: 'scroll'}, el('table', {}, el('thead', {}, el('tr', {}, ...['run', 'experiment', 'state', 'began (UTC)', 'forked from', 'at step', 'tags'].map(t => el('th', {textContent: t})))), body));
 }
 function configTable() {
-  const rows = D.configs.map(([name, v]) => el('tr', {className: new Set(v).size > 1 ? 'differs' : ''}, el('td', {textContent: name}), ...v.map(x => el('td', {textContent: x}))));
+  const differs = ([name, v]) => new Set(v).size > 1;
+  const rows = [...D.configs].sort((a, b) => differs(b) - differs(a)).map(([name, v]) => el('tr', {className: differs([name, v]) ? 'differs' : ''}, el('td', {textContent: name}), ...v.map(x => el('td', {textContent: x}))));
   return el('div', {className: 'scroll'}, el('table', {}, el('tr', {}, el('th', {textContent: 'setting'}), ...D.runs.map((r, i) => el('th', {}, dot(i), r.id))), ...rows));
 }
 const log = el('input', {type: 'checkbox', onchange: e => { state.log = e.target.checked; redraw.forEach(f => f()); }});
 const smooth = el('input', {type: 'range', min: 0, max: .99, step: .01, value: 0, oninput: e => { state.smooth = +e.target.value; redraw.forEach(f => f()); }});
-main.append(el('h1', {textContent: 'Runs'}), el('div', {className: 'soft', textContent: `${D.made}. Click a run to hide it; dashed: inherited from the parent.`}), runTable());
+main.append(el('h1', {textContent: 'Runs'}), el('div', {className: 'soft', textContent: `${D.made}. Untick a run to hide it; dashed: inherited from the parent, dot: the fork.`}), runTable());
 if (Object.keys(D.curves).length) main.append(el('div', {className: 'bar'}, el('label', {}, log, ' logarithmic'), el('label', {}, 'smoothing ', smooth)));
 section('Metrics', each(D.curves, (name, series) => { const card = chart([name], c => drawCurves(c, series), series.map(s => s.run));
   card.querySelector('canvas').onpointermove = card.querySelector('canvas').onpointerleave = e => readCurves(card, e); return [card]; }));
@@ -269,7 +279,8 @@ def report_html(
 ) -> str:
     "The page as one text: style, script and data, and no address of anything outside."
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    script = _SCRIPT_BASE + _SCRIPT_AXES + _SCRIPT_CURVES + _SCRIPT_HEAT + _SCRIPT_CARDS + _SCRIPT_PAGE
+    shared = f"const COLORS = {json.dumps(COLORS)}, MARKS = {json.dumps([*MARKERS.values()])};"
+    script = shared + _SCRIPT_BASE + _SCRIPT_AXES + _SCRIPT_CURVES + _SCRIPT_HEAT + _SCRIPT_CARDS + _SCRIPT_PAGE
     title = html.escape(", ".join(r["id"] for r in data["runs"][:5]) or "no runs")
     policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
     return (f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -283,7 +294,7 @@ def report(
     attributes=None,    # a regular expression, or a list of exact names: what to show; `None` for everything
     root=None,          # the runs directory; `None` for the default
 ) -> Path:
-    "Write the page of some runs to a file, whole or not at all; its absolute path."
+    "Write the page of some runs to a file, whole or not at all; its absolute path. Raises `CcdiffError` for a run that is not there and a file that cannot be written."
     path = Path(path).expanduser().absolute()
     if path.is_dir(): raise CcdiffError(f"{path} is a folder; name the file to write in it, such as {path / 'report.html'}.")
     if not path.parent.is_dir(): raise CcdiffError(f"{path.parent} is no folder; make it first, or write the report elsewhere.")

@@ -102,7 +102,7 @@ def _table(headers, rows):
     return [line(names), line(["─" * w for w in widths])] + [line(r) for r in rows]
 
 # %% ../nbs/05e_runs.ipynb #f41c9cd4
-def _fit(headers, rows, width, least=(("experiment", "size>"), 32, ("checkpoints",), 12)):
+def _fit(headers, rows, width, least=(("experiment", "size>"), 32, ("checkpoints",), 12, ("began",))):
     "`_table` within `width` columns: columns are left out and ids are shortened to so many characters, in the order of `least`, until it fits."
     headers, rows = list(headers), [list(r) for r in rows]
     excess = lambda: max(map(len, _table(headers, rows))) - width
@@ -123,7 +123,7 @@ def _checkpoints(steps):
 def list_command(
     args, # parsed arguments: runs_dir, pattern
 ) -> int:
-    "`ccdiff-runs list`: a line for each run, oldest first, within the width of the terminal."
+    "`ccdiff-runs list`: a line for each run, oldest first, within the width of the terminal if it has 60 columns or more; 0."
     ids = [i for i in run_ids(args.runs_dir) if args.pattern in i]
     rows = sorted((summarize(i, args.runs_dir) for i in ids), key=lambda r: (r["created"] is None, r["created"], r["run"]))
     cells = [[r["run"], r["experiment"] or "", r["state"], _number(r["step"]), _number(r["loss"]), _checkpoints(r["checkpoints"]), _size(r["size"]),
@@ -217,7 +217,7 @@ def _when(t): return "" if t is None else f"{datetime.fromtimestamp(t.timestamp(
 def show_command(
     args, # parsed arguments: runs_dir, run, everything, no_verify
 ) -> int:
-    "`ccdiff-runs show RUN`: state, parent and forks, configs, last values, checkpoints."
+    "`ccdiff-runs show RUN`: state, parent and forks, configs, last values, checkpoints; 0. Raises `CcdiffError` if there is no such run."
     from ccdiff.record import fetch_runs_table
     root = args.runs_dir
     run_id = find_run(args.run, root)
@@ -253,11 +253,15 @@ def verify_command(
     return 1 if wrong else 0
 
 # %% ../nbs/05e_runs.ipynb #243cc125
+def _sentence(error):
+    "What an error says; with a way out if it is SQLite's."
+    return f"a record cannot be read ({error}); `ccdiff-runs verify` says which." if type(error).__module__ == "sqlite3" else str(error)
+
 def _page(runs, root):
     "The report as bytes, and the HTTP status."
     from ccdiff.report import report_data, report_html
     try: return 200, report_html(report_data(runs, root=root)).encode()
-    except Exception as e: return 500, f"The page cannot be made: {type(e).__name__}: {e}".encode()
+    except Exception as e: return 500, f"The page cannot be made: {_sentence(e)}".encode()
 
 # %% ../nbs/05e_runs.ipynb #74082f18
 def report_server(
@@ -265,7 +269,7 @@ def report_server(
     root=None,      # the runs directory; `None` for the default
     port: int = 0,  # where to listen on 127.0.0.1; 0 for any free port
 ):
-    "An `http.server` on loopback that makes the report at every request: `serve_forever()` and `shutdown()` it. Its address is `.url`."
+    "An `http.server` on loopback that makes the report at every request: `serve_forever()` and `shutdown()` it. Its address is `.url`. Raises `CcdiffError` for a port that is taken or none."
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -286,7 +290,7 @@ def report_server(
 def report_command(
     args, # parsed arguments: runs_dir, runs, out
 ) -> int:
-    "`ccdiff-runs report RUN … --out FILE`: write the report of some runs to one HTML file."
+    "`ccdiff-runs report RUN … --out FILE`: write the report of some runs to one HTML file; 0. Raises `CcdiffError` for a run that is not there and a file that cannot be written."
     from ccdiff.report import report
     path = report(args.out, [find_run(r, args.runs_dir) for r in args.runs], root=args.runs_dir)
     print(f"{path} ({_size(path.stat().st_size)})")
@@ -317,8 +321,9 @@ def ui_command(
 def sync_command(
     args, # parsed arguments: runs_dir, runs, patience, project
 ) -> int:
-    "`ccdiff-runs sync [RUN …]`: send Neptune's offline queues and check that they emptied; 1 if something is left."
+    "`ccdiff-runs sync [RUN …]`: send Neptune's offline queues and check that they emptied; 1 if something is left. Raises `CcdiffError` if the server cannot be reached."
     from ccdiff.sinks import sync_offline
+    if not args.patience > 0: raise CcdiffError(f"--patience {args.patience:g} must be a number of seconds above 0, such as 30.")
     def tell(row):
         left = f", {row['left']} left" if row["left"] else ""
         reported = f"; the server reported: {row['reported']}" if row["reported"] else ""
@@ -391,13 +396,15 @@ def main(
     argv=None, # arguments, for tests; `None` for the command line
 ) -> int:
     "Command `ccdiff-runs`: `list`, `show`, `verify`, `report`, `ui`, `sync`. Returns the exit code that `--help` explains."
+    import sqlite3
     args = _parser().parse_args(argv)
+    if hasattr(sys.stdout, "reconfigure"): sys.stdout.reconfigure(errors="replace") # a terminal that has no ─ or …
     try:
         if args.runs_dir is not None and not runs_dir(args.runs_dir).is_dir():
             raise CcdiffError(f"--runs-dir {args.runs_dir!r} is no folder; without it the runs are looked for in {runs_dir()}.")
         return args.command(args)
-    except (CcdiffError, PermissionError) as e:
-        print(f"ccdiff-runs: {e}", file=sys.stderr)
+    except (CcdiffError, PermissionError, sqlite3.Error) as e:
+        print(f"ccdiff-runs: {_sentence(e)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(file=sys.stderr)

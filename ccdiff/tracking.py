@@ -83,7 +83,7 @@ class _Series(_Guard): # what is logged at steps
         preview: bool = False,   # whether the value is provisional: a later call may replace it
         preview_completion: float | None = None, # how far the provisional value is, 0 to 1
     ):
-        "Log numbers at a step. What is not one number is left out and reported; `None` leaves no trace."
+        "Log numbers at a step. What is not one number is left out and reported; `None` leaves no trace. Raises `CcdiffError` for a negative step and for data that is no dict, as all of these calls do."
         step, timestamp, completion = plain_step(step), _when(timestamp), _completion(preview, preview_completion)
         good, bad = plain_metrics(data)
         self._skipped(bad)
@@ -355,18 +355,21 @@ def _series_names(runs, attributes, root): # the metrics meant: an exact name if
     if not exact: raise CcdiffError(f"no metric of {', '.join(list_runs(runs, root=root)) or 'no run'} matches {attributes!r}; list_attributes() shows the names.")
     return exact
 
-def _draw_curve(ax, run_id, name, color, smooth, root): # one run's curve: its own part solid, the inherited one dashed
+def _draw_curve(ax, run_id, name, i, runs, smooth, root): # the i-th of so many runs' curves: its own part solid, the inherited one dashed
+    from ccdiff.pictures import line_style
     curve = fetch_metrics([run_id], [name], root=root)[name].droplevel("run")
     own = fetch_metrics([run_id], [name], lineage_to_the_root=False, root=root)
     first = own.index.get_level_values("step").min() if len(own) else float("inf")
-    line = curve.rolling(smooth, min_periods=1).mean()
+    line, style = curve.rolling(smooth, min_periods=1).mean(), line_style(i, runs, len(own))
+    color = style["color"]
     if smooth > 1: ax.plot(curve[curve.index >= first], color=color, alpha=.25, lw=.8)
-    ax.plot(line[line.index >= first], color=color, label=run_id, marker="." if 0 < len(own) < 3 else None)
+    ax.plot(line[line.index >= first], label=run_id, **style)
     inherited = line[line.index < first]
     if len(inherited):
         ax.plot(inherited, color=color, ls="--", lw=1)
         ax.plot(line[(line.index >= inherited.index[-1]) & (line.index <= first)], color=color)
         ax.plot(inherited.index[-1], inherited.iloc[-1], "o", color=color)
+
 
 # %% ../nbs/05d_tracking.ipynb #d308762a
 def plot_curves(
@@ -376,15 +379,15 @@ def plot_curves(
     log_y: bool = False, # whether the values are on a logarithmic scale
     root=None,       # the runs directory; `None` for the default
 ):
-    "A matplotlib figure of the curves of several runs. A fork's inherited part is dashed; a dot marks the fork."
-    import matplotlib.pyplot as plt
+    "A matplotlib `Figure` with a panel for each metric and a line for each run, told apart by colour and marker. A fork's inherited part is dashed; a dot marks the fork. Raises `CcdiffError` for a metric that no run has."
+    from ccdiff.pictures import figure, log_axis
     names, chosen = _series_names(runs, attributes, root), list_runs(runs, root=root)
-    fig, axes = plt.subplots(len(names), 1, figsize=(5, 2.6 * len(names)), squeeze=False, layout="constrained")
-    for name, ax in zip(names, axes[:, 0]):
+    fig, _ = figure(len(names), height=2.6 * len(names))
+    for name, ax in zip(names, fig.axes):
         for i, run_id in enumerate(chosen):
-            if name in fetch_metrics([run_id], [name], root=root): _draw_curve(ax, run_id, name, f"C{i % 10}", smooth, root)
-        ax.set(xlabel="step", ylabel=name, yscale="log" if log_y else "linear"); ax.legend(frameon=False)
-    plt.close(fig)
+            if name in fetch_metrics([run_id], [name], root=root): _draw_curve(ax, run_id, name, i, len(chosen), smooth, root)
+        ax.set(xlabel="step", ylabel=name); ax.legend(frameon=False)
+        if log_y: log_axis(ax)
     return fig
 
 # %% ../nbs/05d_tracking.ipynb #7c31d9bd
@@ -395,18 +398,19 @@ def plot_histograms(
     step_range: tuple = (None, None), # lowest and highest step, both counted
     root=None,       # the runs directory; `None` for the default
 ):
-    "A matplotlib figure: the histograms of a run over its steps as a heat map."
-    import matplotlib.pyplot as plt
+    "A matplotlib `Figure`: the histograms of a run over its steps as a heat map, values upwards, each column the shares of one step, darker by their square root. Raises `CcdiffError` if the run has no such histograms."
     import numpy as np
+    from matplotlib.colors import PowerNorm
+    from ccdiff.pictures import figure
     found = fetch_series([run], [attribute], step_range=step_range, root=root)
     if attribute not in list_attributes([run], [attribute], kind="histogram", root=root): raise CcdiffError(f"{getattr(run, 'run_id', run)} has no histograms {attribute!r}; list_attributes() shows the names.")
     column = found[attribute].droplevel("run")
     grid, shares = histogram_map(list(column), slices)
     steps = column.index.to_numpy()
     edges = np.concatenate([steps[:1] - .5, (steps[1:] + steps[:-1]) / 2, steps[-1:] + .5])
-    fig, ax = plt.subplots(layout="constrained")
-    ax.pcolormesh(edges, grid, shares, cmap="Blues", vmin=0)
-    ax.set(xlabel="step", ylabel=attribute); plt.close(fig)
+    fig, ax = figure()
+    ax.pcolormesh(edges, grid, shares, cmap="Blues", norm=PowerNorm(0.5, vmin=0))
+    ax.set(xlabel="step", ylabel=attribute)
     return fig
 
 # %% ../nbs/05d_tracking.ipynb #d739ea5f
@@ -417,17 +421,16 @@ def show_images_strip(
     step_range: tuple = (None, None), # lowest and highest step, both counted
     root=None,      # the runs directory; `None` for the default
 ):
-    "A matplotlib figure: the images that a run logged under one name, side by side, each with its step."
-    import matplotlib.pyplot as plt
+    "A matplotlib `Figure`: the images that a run logged under one name, side by side, each with its step. Raises `CcdiffError` if it logged none."
     import numpy as np
     from PIL import Image
+    from ccdiff.pictures import figure
     found = fetch_series([run], [attribute], step_range=step_range, root=root)
     items = [] if attribute not in found else [f for f in found[attribute] if getattr(f, "mime_type", "").startswith("image/")]
     if not items: raise CcdiffError(f"{getattr(run, 'run_id', run)} has no images {attribute!r}; list_attributes() shows the names.")
     chosen = [items[i] for i in np.unique(np.linspace(0, len(items) - 1, min(n, len(items))).round().astype(int))]
-    fig, axes = plt.subplots(1, len(chosen), figsize=(1.2 * len(chosen), 1.5), squeeze=False, layout="constrained")
-    for ax, item in zip(axes[0], chosen):
+    fig, _ = figure(1, len(chosen), 1.2 * len(chosen), 1.5)
+    for ax, item in zip(fig.axes, chosen):
         ax.imshow(Image.open(item.path), cmap="gray", interpolation="nearest")
         ax.set_title(f"step {item.step:g}", fontsize=8); ax.axis("off")
-    plt.close(fig)
     return fig

@@ -8,12 +8,15 @@ __all__ = ['TrainingPanel', 'DigitStudio', 'RunComparer', 'WatcherExplorer']
 # %% ../nbs/12_widgets.ipynb #4277ccf5
 import base64
 import contextlib
-import functools
 import html
 import threading
 import time
 import traceback
+import anywidget
+import ipywidgets
+import traitlets
 from .core import CcdiffError, check_int
+from .pictures import COLORS, Film, class_sheet, denoising, figure, plot_histogram, plot_lines, png
 
 # %% ../nbs/12_widgets.ipynb #d2a20162
 def _image(
@@ -21,7 +24,6 @@ def _image(
     alt: str,      # what it shows, for those who do not see it
 ) -> str:
     "An HTML image that carries its bytes; tiles stay sharp when the browser enlarges them."
-    from ccdiff.pictures import png
     sharp = "" if hasattr(picture, "savefig") else ";image-rendering:pixelated"
     data = base64.b64encode(png(picture)).decode()
     return f'<img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{data}" style="max-width:100%{sharp}">'
@@ -30,56 +32,65 @@ def _control(
     kind: str,        # a class of ipywidgets
     description: str, # its label
     width: str = "auto", # of the whole, in CSS
+    tooltip: str = "", # what it does, where the label does not say; without one the browser would show "null"
     **traits,         # what that class takes
 ):
     "A control with a label that is not cut off."
-    import ipywidgets
-    style = {"style": {"description_width": "initial", **({"button_width": "auto"} if kind == "ToggleButtons" else {})}} if kind != "Button" else {}
-    return getattr(ipywidgets, kind)(description=description, layout={"width": width}, **style, **traits)
+    style = {} if kind == "Button" else {"style": {"description_width": "initial"}}
+    return getattr(ipywidgets, kind)(description=description, layout={"width": width}, tooltip=tooltip, **style, **traits)
+
 
 # %% ../nbs/12_widgets.ipynb #53d22cdd
-_KEEP_KEYS = """
-function render({ el }) {
-  el.style.display = 'none';
-  const mark = event => event.target.setAttribute('data-lm-suppress-shortcuts', 'true');
-  const keep = () => el.isConnected ? el.closest('.widget-vbox')?.addEventListener('focusin', mark) : requestAnimationFrame(keep);
-  keep();
+_LINE = """
+function render({ model, el }) {
+  const set = (e, all) => { for (const name in all) if (e.getAttribute(name) !== all[name]) e.setAttribute(name, all[name]); };
+  const show = () => { set(el, {role: 'status', 'aria-live': model.get('aloud') ? 'polite' : 'off'}); el.textContent = model.get('value'); };
+  const keep = event => set(event.target, {'data-lm-suppress-shortcuts': 'true'});
+  const name = box => {
+    for (const icon of box.querySelectorAll('button i')) set(icon, {'aria-hidden': 'true'});
+    for (const slider of box.querySelectorAll('.widget-slider')) {
+      const label = slider.querySelector('label').textContent, number = slider.querySelector('.widget-readout'), handle = slider.querySelector('[role=slider]');
+      set(number, {role: 'textbox', 'aria-label': `${label} as a number`});
+      if (handle) set(handle, {'aria-label': label, 'aria-valuetext': number.textContent});
+    }
+  };
+  const begin = () => {
+    const box = el.isConnected && el.closest('.widget-vbox');
+    if (!box) return requestAnimationFrame(begin);
+    box.addEventListener('focusin', keep); name(box);
+    new MutationObserver(() => name(box)).observe(box, {childList: true, subtree: true, attributeFilter: ['aria-valuetext']});
+  };
+  el.style.lineHeight = 1.5; model.on('change:value', show); show(); begin();
 }
 export default { render };
 """
 
-@functools.cache
-def _key_keeper():
-    "The class of an invisible widget that keeps JupyterLab's shortcuts out of the box it lies in, or None without anywidget."
-    try: import anywidget
-    except ImportError: return None
-    class KeyKeeper(anywidget.AnyWidget):
-        "Nothing to be seen."
-        _esm = _KEEP_KEYS
-    return KeyKeeper
+class _Line(anywidget.AnyWidget):
+    "A line of text at the foot of an instrument; `aloud` says whether screen readers read its next change out."
+    _esm, value, aloud = _LINE, traitlets.Unicode().tag(sync=True), traitlets.Bool(True).tag(sync=True)
+
 
 # %% ../nbs/12_widgets.ipynb #2c5a9153
 class _Panel:
     "An instrument: `widget`, a line that says how things stand, and a place for errors."
     def _assemble(self, *rows):
         "`self.widget` from rows of widgets, with the line and the errors below."
-        import ipywidgets
-        self._line, self._trouble = ipywidgets.HTML(), ipywidgets.HTML()
+        self._line, self._trouble = _Line(), ipywidgets.HTML()
         wrap = {"flex_flow": "row wrap", "align_items": "center"}
         rows = [ipywidgets.HBox(r, layout=wrap) if isinstance(r, (list, tuple)) else r for r in rows]
-        keeper = [_key_keeper()()] if _key_keeper() else []
-        self.widget = ipywidgets.VBox([*rows, self._line, self._trouble, *keeper])
+        self.widget = ipywidgets.VBox([*rows, self._line, self._trouble])
 
-    def _say(self, text):
-        "Put a sentence where screen readers notice it."
-        self._line.value = f'<div role="status" style="line-height:1.5">{html.escape(text)}</div>'
+    def _say(self, text, aloud=True):
+        "Put a sentence at the foot."
+        self._line.aloud, self._line.value = aloud, text
 
     def _show_error(self, error):
         "Show an error: its sentence if it is one for users, else with all the places it came through."
         self.error = error
-        told, where = html.escape(f"{type(error).__name__}: {error}"), "".join(traceback.format_exception(error))
-        more = "" if isinstance(error, CcdiffError) else f"<details><summary>where</summary><pre>{html.escape(where)}</pre></details>"
-        self._trouble.value = f'<div role="alert" style="line-height:1.5;border-left:4px solid #bd1f01;padding-left:.6em;white-space:normal">{told}{more}</div>'
+        ours, where = isinstance(error, CcdiffError), "".join(traceback.format_exception(error))
+        told = html.escape(str(error) if ours else f"{type(error).__name__}: {error}")
+        more = "" if ours else f"<details><summary>where</summary><pre>{html.escape(where)}</pre></details>"
+        self._trouble.value = f'<div role="alert" style="line-height:1.5;border-left:4px solid {COLORS[1]};padding-left:.6em;white-space:normal">{told}{more}</div>'
 
     def _clear_error(self): self.error, self._trouble.value = None, ""
 
@@ -91,12 +102,11 @@ class _Panel:
 class _TrainingView(_Panel):
     "What the training panel looks like."
     def _build(self, sample_every):
-        import ipywidgets
         t = self.trainer
         self.start_button = _control("Button", "Start", "9em", icon="play", button_style="primary", tooltip="train, or go on")
         self.stop_button = _control("Button", "Stop and save", "11em", icon="stop", disabled=True, tooltip="finish this step, write a checkpoint, end")
         self.sample_every = _control("BoundedIntText", "samples every", "13em", value=sample_every, min=0, max=10**6, tooltip="steps between samples; 0 for none")
-        self.smooth = _control("IntSlider", "smoothing", "18em", value=20, min=1, max=200, tooltip="steps that each point of the bold line is the mean of")
+        self.smooth = _control("IntSlider", "smoothing", "24em", value=20, min=1, max=200, tooltip="steps that each point of the bold line is the mean of")
         self.log_y = _control("Checkbox", "logarithmic", value=True, indent=False)
         self.bar = _control("IntProgress", "steps", "100%", value=t.step, max=t.total_steps)
         self.loss_picture, self.sample_picture = ipywidgets.HTML(), ipywidgets.HTML()
@@ -110,19 +120,10 @@ class _TrainingView(_Panel):
         try: draw()
         except Exception as e: self._show_error(e)
 
-    def _set_state(self, state):
-        "The state in words, and the buttons that go with it."
-        self.state = state
-        busy = state in ("training", "paused", "stopping")
-        self.start_button.description = {"training": "Pause", "paused": "Go on", "stopped": "Go on"}.get(state, "Start")
-        self.start_button.icon = "pause" if state == "training" else "play"
-        self.start_button.disabled = state in ("stopping", "done")
-        self.stop_button.disabled = not busy or state == "stopping"
-        self._say(self._sentence())
 
-# %% ../nbs/12_widgets.ipynb #8c9ae706
-class _TrainingPictures(_TrainingView):
-    "The loss and the samples."
+# %% ../nbs/12_widgets.ipynb #7d1c2b02
+class _TrainingState(_TrainingView):
+    "How things stand."
     def _sentence(self):
         "Where training stands."
         t, words = self.trainer, [f"{self.state}: {self.trainer.run_id}, step {self.trainer.step:,} of {self.trainer.total_steps:,}"]
@@ -133,9 +134,22 @@ class _TrainingPictures(_TrainingView):
         if self.state in ("stopped", "done") and self.result and self.result.checkpoint: words.append(f"saved in {self.result.checkpoint}")
         return ", ".join(words)
 
+    def _set_state(self, state):
+        "The state in words, and the buttons that go with it."
+        self.state = state
+        busy = state in ("training", "paused", "stopping")
+        self.start_button.description = {"training": "Pause", "paused": "Go on", "stopped": "Go on"}.get(state, "Start")
+        self.start_button.icon = "pause" if state == "training" else "play"
+        self.start_button.disabled = state in ("stopping", "done")
+        self.stop_button.disabled = not busy or state == "stopping"
+        self._say(self._sentence())
+
+
+# %% ../nbs/12_widgets.ipynb #8c9ae706
+class _TrainingPictures(_TrainingState):
+    "The loss and the samples as they come."
     def _draw_loss(self):
         "The curve of `train/loss` so far."
-        from ccdiff.pictures import plot_lines
         steps = [h["step"] for h in self.trainer.history]
         losses = [h["train/loss"] for h in self.trainer.history]
         if not steps: return
@@ -145,7 +159,6 @@ class _TrainingPictures(_TrainingView):
     def _draw_samples(self):
         "One image of each class with the weights as they are now, the same noise each time: a new column of the film."
         import torch
-        from ccdiff.pictures import Film
         t, c = self.trainer, self.trainer.config
         names = [str(n) for n in t.images.class_names]
         drawn = t.pipeline(list(range(len(names))), num_inference_steps=c.sample_steps or 10, seed=c.seed, guidance_scale=c.guidance_scale,
@@ -153,6 +166,14 @@ class _TrainingPictures(_TrainingView):
         self.film = Film(torch.cat([*([self.film.frames] if self.film else []), drawn.float().cpu()[None]]), [*(self.film.captions if self.film else []), str(t.step)], names, "step")
         size = t.images.image_size
         self.sample_picture.value = _image(self.film.strip(8, max(1, min(56 // size, 300 // (len(names) * size)))), f"Samples of {', '.join(names)}, a column for each of the steps {', '.join(self.film.captions[-8:])}")
+
+    def _show_progress(self):
+        "Bar, sentence and curve."
+        self._drawn = time.monotonic()
+        self.bar.value = self.trainer.step
+        self._draw_loss()
+        self._say(self._sentence(), aloud=False)
+
 
 # %% ../nbs/12_widgets.ipynb #ea05628c
 class _TrainingThread(_TrainingPictures):
@@ -182,12 +203,6 @@ class _TrainingThread(_TrainingPictures):
         self._going.wait()
         if self._ending: trainer.stop()
 
-    def _show_progress(self):
-        "Bar, sentence and curve."
-        self._drawn = time.monotonic()
-        self.bar.value = self.trainer.step
-        self._draw_loss()
-        self._say(self._sentence())
 
 # %% ../nbs/12_widgets.ipynb #8964dd4b
 class _TrainingButtons(_TrainingThread):
@@ -219,7 +234,7 @@ class _TrainingButtons(_TrainingThread):
 
 # %% ../nbs/12_widgets.ipynb #16f418d2
 class TrainingPanel(_TrainingButtons):
-    "Start, pause, stop and save a `Trainer`, with loss and samples while it trains. `result` is what `fit` returned, `error` what went wrong, `film` the samples."
+    "Start, pause, stop and save a `Trainer`, with loss and samples while it trains. `result` is the `TrainResult` that `fit` returned, `error` the exception that ended it or None, `film` the samples so far, `state` how things stand in one word. Raises `CcdiffError` for a negative `sample_every`."
     def __init__(self,
                  trainer,                # a `Trainer`, new or stopped
                  sample_every: int = 100, # steps between samples; 0 for none
@@ -251,10 +266,9 @@ def _solvers(pipeline):
 class _StudioView(_Panel):
     "What the studio looks like."
     def _build(self):
-        import ipywidgets
         c = self.pipeline.unet.config
         names = [str(self.class_names[k]) if self.class_names else str(k) for k in range(c.num_classes)]
-        self.view = _control("ToggleButtons", "show", options=[("one class", "one"), ("same noise, every class", "all"), ("denoising", "film")])
+        self.view = _control("Dropdown", "show", "22em", options=[("one class", "one"), ("same noise, every class", "all"), ("denoising", "film")])
         self.label = _control("Dropdown", "class", "12em", options=[(n, k) for k, n in enumerate(names)], value=0)
         self.count = _control("BoundedIntText", "images", "10em", value=8, min=1, max=64)
         self.seed = _control("BoundedIntText", "seed", "12em", value=0, min=0, max=2**31)
@@ -266,31 +280,20 @@ class _StudioView(_Panel):
         self.file = _control("Text", "file", "20em", value="digits.png")
         self.save_button = _control("Button", "Save PNG", "9em", icon="save")
         self.image = ipywidgets.HTML()
-        self._assemble([self.view], [self.label, self.count, self.seed, self.next_button], [self.steps, self.guidance, self.solver], self.image, [self.file, self.save_button])
+        self._assemble([self.view, self.label, self.count, self.seed, self.next_button], [self.steps, self.guidance, self.solver], self.image, [self.file, self.save_button])
         for control in (self.view, self.label, self.count, self.seed, self.steps, self.guidance, self.solver): control.observe(lambda _: self._redraw(), "value")
-        self.next_button.on_click(lambda _: setattr(self.seed, "value", self.seed.value + self.count.value))
+        self.next_button.on_click(lambda _: setattr(self.seed, "value", self.seed.value + (1 if self.view.value == "film" else self.count.value)))
         self.save_button.on_click(lambda _: self._save_now())
 
-# %% ../nbs/12_widgets.ipynb #58f0230a
-class _StudioWork(_StudioView):
-    "What happens when a knob is turned."
+# %% ../nbs/12_widgets.ipynb #7d1c2b08
+class _StudioWords(_StudioView):
+    "What is said of the picture."
     def _code(self):
         "The call that draws the first image shown."
         c, label = [f"seed={self.seed.value}", f"num_inference_steps={self.steps.value}"], self.label.value
         if self.guidance.value != 1: c.append(f"guidance_scale={self.guidance.value:g}")
         solver = f".use_scheduler({self.solver.value!r})" if self.solver.value else ""
         return f"pipeline{solver}({0 if self.view.value == 'all' else label}, {', '.join(c)})"
-
-    def _redraw(self):
-        "Draw what the controls ask for, and say how long it took."
-        self._say("drawing …")
-        began = time.monotonic()
-        try:
-            self._clear_error()
-            self.picture = self.draw()
-            self.image.value = _image(self.picture, self._alt())
-            self._say(f"{time.monotonic() - began:.1f} s; the first image is {self._code()}")
-        except Exception as e: self._show_error(e); self._say("nothing was drawn")
 
     def _alt(self):
         "What the picture shows."
@@ -299,6 +302,23 @@ class _StudioWork(_StudioView):
         what = "every class, a row for each" if self.view.value == "all" else f"{name}"
         return f"{self.count.value} drawn images of {what}, a column for each seed from {self.seed.value}"
 
+
+# %% ../nbs/12_widgets.ipynb #58f0230a
+class _StudioWork(_StudioWords):
+    "What happens when a knob is turned."
+    def _redraw(self):
+        "Draw what the controls ask for, and say how long it took."
+        self._say("drawing …", aloud=False)
+        self.label.disabled, self.count.disabled = self.view.value == "all", self.view.value == "film"
+        began = time.monotonic()
+        try:
+            self._clear_error()
+            self.picture = self.draw()
+            self.image.value = _image(self.picture, self._alt())
+            self._say(f"{time.monotonic() - began:.1f} s; the first image is {self._code()}")
+        except Exception as e: self._show_error(e); self._say("nothing was drawn")
+        self.save_button.disabled = self.picture is None
+
     def _save_now(self):
         "Save under the name in the text field."
         try: self._clear_error(); self._say(f"saved {self.save(self.file.value)}")
@@ -306,7 +326,7 @@ class _StudioWork(_StudioView):
 
 # %% ../nbs/12_widgets.ipynb #46e41b81
 class DigitStudio(_StudioWork):
-    "Draw with a model by turning knobs. Every image is `pipeline(label, seed=…)` for the seed above it. `picture` is what is shown, `pipeline` a pipeline of its own."
+    "Draw with a model by turning knobs. Every image is `pipeline(label, seed=…)` for the seed above it. `picture` is what is shown (a PIL image), `pipeline` a pipeline of its own, `error` what went wrong last. Raises `CcdiffError` if there is no such checkpoint."
     def __init__(self,
                  source,           # a pipeline, or what `load_pipeline` takes: "RUN@STEP", "RUN", a folder
                  class_names=None, # names for the labels; None for those of the checkpoint, if it has any
@@ -322,8 +342,7 @@ class DigitStudio(_StudioWork):
         self._redraw()
 
     def draw(self):
-        "The PIL image that the controls ask for."
-        from ccdiff.pictures import class_sheet, denoising
+        "The PIL image that the controls ask for: a row for each class, a column for each seed or frame. Raises `CcdiffError` for what cannot be drawn."
         self.pipeline.scheduler = self._own
         if self.solver.value: self.pipeline.use_scheduler(self.solver.value)
         given = dict(steps=self.steps.value, guidance_scale=self.guidance.value, class_names=self.class_names)
@@ -333,7 +352,7 @@ class DigitStudio(_StudioWork):
 
     def save(self,
              file="digits.png"): # where to; the ending says the format
-        "Write the picture that is shown, whole or not at all; its absolute path."
+        "Write the picture that is shown, whole or not at all; its absolute path. Raises `CcdiffError` for a file that cannot be written."
         from ccdiff.sample import save_image
         return save_image(self.picture, file)
 
@@ -344,7 +363,7 @@ def _settings_table(runs, root):
     table = fetch_runs_table(runs, r"^config/", root=root).reindex(runs)
     text = lambda v: "" if v is None or v != v else f"{v:.6g}" if isinstance(v, float) else str(v)
     shown = {name.removeprefix("config/").removeprefix("args/"): [text(v) for v in table[name]] for name in table}
-    rows = [(name, values) for name, values in shown.items() if len(set(values)) > 1 and name not in ("run_id", "neptune_mode", "opt/repr")]
+    rows = [(name, values) for name, values in shown.items() if len(set(values)) > 1 and name not in ("run_id", "neptune_mode", "opt/repr", "start_epoch", "start_step", "start_global_step")]
     if len(runs) < 2 or not rows: return "" if len(runs) < 2 else "<p>No setting differs.</p>"
     cell = lambda tag, text: f'<{tag} style="text-align:left;padding:0 1em 0 0;line-height:1.6">{html.escape(text)}</{tag}>'
     head = "".join(cell("th", r) for r in ["setting", *runs])
@@ -366,8 +385,7 @@ class _ComparerWork(_Panel):
     def _offer(self, control, options, wanted):
         "New options for a list, with those of `wanted` chosen that are among them."
         self._quiet = True
-        control.options = options
-        control.value = tuple(o for o in options if o in wanted)
+        control.options, control.value = options, tuple(o for o in options if o in wanted)
         self._quiet = False
 
     def _chosen(self, runs_changed):
@@ -388,6 +406,7 @@ class _ComparerWork(_Panel):
         from ccdiff.tracking import plot_curves
         runs, metrics = list(self.runs.value), list(self.metrics.value)
         self.figure = plot_curves(runs, metrics, self.smooth.value, self.log_y.value, self.root) if runs and metrics else None
+        if self.figure: self.figure.set_size_inches(7, 2.8 * len(self.figure.axes))
         self.image.value = _image(self.figure, f"Curves of {', '.join(metrics)} for the runs {', '.join(runs)}") if self.figure else ""
         self.table.value = _settings_table(runs, self.root) if runs else ""
         self._say(f"{_counted(len(runs), 'run')}, {_counted(len(metrics), 'metric')}; dashed: inherited from the parent, dot: the fork" if self.figure else
@@ -395,10 +414,9 @@ class _ComparerWork(_Panel):
 
 # %% ../nbs/12_widgets.ipynb #abd57a13
 class RunComparer(_ComparerWork):
-    "Curves of several runs, forks joined to their parents, and the settings in which they differ. `figure` is what is shown."
+    "Curves of several runs, forks joined to their parents, and the settings in which they differ. `figure` is what is shown (a matplotlib `Figure`, or None), `error` what went wrong last."
     def __init__(self,
                  root=None): # the runs directory; None for the default
-        import ipywidgets
         self.root, self.figure, self.error, self._quiet = root, None, None, False
         self.runs = _control("SelectMultiple", "runs", "28em", rows=8)
         self.metrics = _control("SelectMultiple", "metrics", "26em", rows=8)
@@ -436,16 +454,10 @@ function render({ model, el }) {
 export default { render };
 """
 
-@functools.cache
-def _clickable():
-    "The class of a picture that tells of clicks and arrow keys, or None without anywidget."
-    try: import anywidget
-    except ImportError: return None
-    import traitlets
-    class ClickableImage(anywidget.AnyWidget):
-        "`event` is `{'x': …, 'y': …}`, shares of width and height from the top left, or `{'move': [columns, rows]}`."
-        _esm, src, alt, event = _CLICKS, traitlets.Unicode().tag(sync=True), traitlets.Unicode().tag(sync=True), traitlets.Dict().tag(sync=True)
-    return ClickableImage
+class _ClickableImage(anywidget.AnyWidget):
+    "A picture; `event` is `{'x': …, 'y': …}`, shares of width and height from the top left, or `{'move': [columns, rows]}`."
+    _esm, src, alt, event = _CLICKS, traitlets.Unicode().tag(sync=True), traitlets.Unicode().tag(sync=True), traitlets.Dict().tag(sync=True)
+
 
 # %% ../nbs/12_widgets.ipynb #812b7e1b
 def _rectangle(column, row, **how):
@@ -473,7 +485,6 @@ class _HeatMap(_Together):
 
     def _draw_map(self):
         "The heat map, with a frame around the chosen cell."
-        from ccdiff.pictures import figure
         from ccdiff.watcher import plot_heat_map
         rows, steps = list(self._rows), self._steps
         fig, ax = figure(width=6, height=max(2.2, min(4.8, 1 + .09 * len(rows))))
@@ -512,7 +523,6 @@ class _Cell(_HeatMap):
 
     def _draw_cell(self):
         "The chosen layer over the steps, and its histogram at the chosen step, if one was logged."
-        from ccdiff.pictures import plot_histogram, plot_lines
         layer, step = self.layer.value, self.step.value
         points, h = self._rows[layer], self._histogram(layer, step)
         line = plot_lines({layer: (list(points), list(points.values()))}, ylabel=f"{self.stat.value} of the {self.kind.value}")
@@ -559,18 +569,17 @@ class _Explored(_Cell):
 class _ExplorerView(_Explored):
     "What the explorer looks like, and what the browser tells it."
     def _build(self):
-        import ipywidgets
         self.kind = _control("Dropdown", "kind", "14em", options=list(self._stats))
         self.stat = _control("Dropdown", "statistic", "16em", options=next(iter(self._stats.values())))
         self.names = _control("Text", "layers", "18em", value="*", continuous_update=False, placeholder="*.weight", tooltip="a pattern of names, such as *conv* or *.weight")
         self.layer = _control("Dropdown", "layer", "32em")
         self.step = _control("SelectionSlider", "step", "24em", options=[0])
-        self.map_picture = _clickable()() if _clickable() else ipywidgets.HTML()
+        self.map_picture = _ClickableImage()
         self.line_picture, self.histogram_picture = ipywidgets.HTML(), ipywidgets.HTML()
         self._assemble([self.kind, self.stat, self.names], [self.map_picture, ipywidgets.VBox([self.histogram_picture, self.line_picture])], [self.layer, self.step])
         for control in (self.kind, self.stat, self.names): control.observe(self._other_map, "value")
         for control in (self.layer, self.step): control.observe(self._other_cell, "value")
-        if _clickable(): self.map_picture.observe(self._on_event, "event")
+        self.map_picture.observe(self._on_event, "event")
 
     def _on_event(self, change):
         "A click or an arrow key from the browser."
@@ -580,8 +589,6 @@ class _ExplorerView(_Explored):
 
     def _put(self, fig, alt):
         "Show the heat map."
-        from ccdiff.pictures import png
-        if not _clickable(): self.map_picture.value = _image(fig, alt); return
         self.map_picture.alt = alt
         self.map_picture.src = "data:image/png;base64," + base64.b64encode(png(fig)).decode()
 
@@ -613,7 +620,7 @@ class _ExplorerWork(_ExplorerView):
 
 # %% ../nbs/12_widgets.ipynb #0aa48681
 class WatcherExplorer(_ExplorerWork):
-    "Layers × steps of a run that was watched; a click, the arrow keys or the controls choose a cell, whose layer is drawn over the steps with its histogram."
+    "Layers × steps of a run that was watched; a click, the arrow keys or the controls choose a cell, whose layer is drawn over the steps with its histogram. `error` is what went wrong last. Raises `CcdiffError` if nothing was watched, or there is no such run."
     def __init__(self,
                  run,              # a run's id, or a `WatchLog`
                  root=None,        # the runs directory; None for the default

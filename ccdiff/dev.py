@@ -33,7 +33,7 @@ def expect_error(
     *words: str,           # what the message must contain, each of them
     error: type = ValueError, # the type of the error
 ):
-    "Pass only if the block raises `error` with every one of `words` in its message."
+    "A context manager that passes only if the block raises `error` with every one of `words` in its message; else an `AssertionError`. Other errors go through."
     try: yield
     except error as e:
         missing = [w for w in words if w not in str(e)]
@@ -64,7 +64,7 @@ def notebook_to_markdown(
     notebook,     # path of the notebook
     doc_url: str, # where the docs site lies; links between notebooks go there
 ) -> str:
-    "The notebook as one markdown text, for README.md."
+    "The notebook as one markdown text, for README.md; hidden cells and everything but text outputs are left out."
     cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
     parts = [_cell_markdown(c, doc_url.rstrip("/")) for c in cells]
     note = "<!-- made by `ccdiff-readme` from nbs/index.ipynb: edit that -->"
@@ -74,7 +74,7 @@ def notebook_to_markdown(
 def readme_main(
     argv=None, # arguments, for tests; `None` for the command line
 ):
-    "Command `ccdiff-readme [--check]`: write README.md from nbs/index.ipynb, or check that it is up to date. Run it at the project root."
+    "Command `ccdiff-readme [--check]`: write README.md from nbs/index.ipynb, or check that it is up to date (`SystemExit` with a sentence if not). Run it at the project root."
     from configparser import ConfigParser
     p = argparse.ArgumentParser("ccdiff-readme", description="Write README.md from nbs/index.ipynb.")
     p.add_argument("--check", action="store_true", help="change nothing; exit 1 if README.md is out of date")
@@ -112,7 +112,7 @@ def module_of(
 
 # %% ../nbs/90_dev.ipynb #e13d45b8
 def package_mode(
-    nbs,            # the folder of the notebooks
+    nbs,            # the folder of the notebooks, searched with its sub-folders
     out,            # an empty folder for the copies
     package: str = "ccdiff", # the package that the notebooks export to
 ) -> list:

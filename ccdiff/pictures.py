@@ -110,19 +110,19 @@ class Film:
     def _repr_png_(self): return png(self.strip())
 
     def strip(self,
-              n: int = 9, # at most so many frames, evenly spread, the first and the last among them
+              n: int = 9, # at most so many frames, at least 1, evenly spread, the first and the last among them
               scale: int | None = None): # every pixel becomes scale × scale; None for tiles of about 56 pixels
-        "A PIL image: a row for each image, time from left to right."
+        "A PIL image: a row for each image, time from left to right. `CcdiffError` for a number below 1."
         chosen = _spread(len(self), check_int("n", n, 1))
         tiles = self.frames[chosen].transpose(0, 1).flatten(0, 1)
         return _sheet(tiles, [self.captions[i] for i in chosen], self.rows, self.title, scale)
 
     def gif(self,
-            n: int = 24,    # at most so many frames
-            milliseconds: int = 90, # how long each is shown; the last stays ten times as long
-            scale: int = 3, # every pixel becomes scale × scale
+            n: int = 24,    # at most so many frames, at least 2
+            milliseconds: int = 90, # how long each is shown, at least 20; the last stays ten times as long
+            scale: int = 3, # every pixel becomes scale × scale, at least 1
             there_and_back: bool = False): # whether it runs back to the first frame
-        "The bytes of an animated GIF of at most 16 shades that repeats for ever."
+        "The bytes of an animated GIF of at most 16 shades that repeats for ever. `CcdiffError` for a number below its least."
         return _gif([self.frames[i] for i in _spread(len(self), check_int("n", n, 2))], milliseconds, scale, there_and_back)
 
 # %% ../nbs/04c_pictures.ipynb #2f91d709
@@ -257,7 +257,7 @@ def blend_classes(
     pipeline, # a `ClassConditionedPipeline`; it stays as it is, and the network is shared
     weights,  # (n, num_classes): row k says how much of each class is in the new class k; each row sums to 1
 ):
-    "A pipeline whose n classes are mixes of the old ones: its predictions are the weighted sum of those for the single classes. Not to be trained or saved."
+    "A pipeline whose n classes are mixes of the old ones: its predictions are the weighted sum of those for the single classes. Not to be trained or saved. `CcdiffError` for other weights."
     import torch
     weights = torch.as_tensor(weights, dtype=torch.float32)
     known = pipeline.unet.config.num_classes
@@ -311,12 +311,12 @@ def figure(
 # %% ../nbs/04c_pictures.ipynb #314d8213
 def plot_lines(
     lines: dict,          # {name: (steps, values)}, each (N,)
-    smooth: int = 1,      # draw the mean of so many values, the values themselves pale
+    smooth: int = 1,      # draw the mean of so many values, at least 1, the values themselves pale
     log_y: bool = False,  # whether the values are on a logarithmic scale
     ylabel: str = "",     # what the values are
     xlabel: str = "step", # what the steps are
 ):
-    "A matplotlib `Figure` with a line for each name; with several, a legend. What is not finite leaves a gap."
+    "A matplotlib `Figure` with a line for each name; with several, a legend. What is not finite leaves a gap. `CcdiffError` for a `smooth` below 1."
     import pandas as pd
     from matplotlib.ticker import MaxNLocator
     check_int("smooth", smooth, 1)
@@ -354,11 +354,11 @@ def _densities(values, bins):
 # %% ../nbs/04c_pictures.ipynb #f2f63375
 def plot_histogram(
     values: dict,        # {name: a tensor or array of any shape, or a `Histogram`}
-    bins: int = 40,      # how many, for tensors; they span all of them together
+    bins: int = 40,      # how many, at least 1, for tensors; they span all of them together
     log_y: bool = False, # whether densities are on a logarithmic scale: for tails
     xlabel: str = "value", # what the values are
 ):
-    "A matplotlib `Figure`: the densities of several sets of values over one another, the first one filled."
+    "A matplotlib `Figure`: the densities of several sets of values over one another, the first one filled. `CcdiffError` if there are none, or none that are finite."
     check_int("bins", bins, 1)
     fig, ax = figure()
     for i, (name, (edges, density)) in enumerate(_densities(values, bins).items()):

@@ -283,7 +283,7 @@ def report(
     attributes=None,    # a regular expression, or a list of exact names: what to show; `None` for everything
     root=None,          # the runs directory; `None` for the default
 ) -> Path:
-    "Write the page of some runs to a file, whole or not at all; its absolute path."
+    "Write the page of some runs to a file, whole or not at all; its absolute path. `CcdiffError` if it cannot be written, or for a listed run without a record."
     path = Path(path).expanduser().absolute()
     if path.is_dir(): raise CcdiffError(f"{path} is a folder; name the file to write in it, such as {path / 'report.html'}.")
     if not path.parent.is_dir(): raise CcdiffError(f"{path.parent} is no folder; make it first, or write the report elsewhere.")

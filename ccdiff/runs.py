@@ -265,7 +265,7 @@ def report_server(
     root=None,      # the runs directory; `None` for the default
     port: int = 0,  # where to listen on 127.0.0.1; 0 for any free port
 ):
-    "An `http.server` on loopback that makes the report at every request: `serve_forever()` and `shutdown()` it. Its address is `.url`."
+    "An `http.server` on loopback that makes the report at every request: `serve_forever()` and `shutdown()` it. Its address is `.url`. `CcdiffError` if the port is taken."
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):

@@ -79,7 +79,7 @@ def save_image(
     image,    # a PIL image
     out,      # the file to write; its ending says the format; folders above it are made
 ) -> Path:
-    "Write an image under another name and rename it, so that the file is whole or absent; returns the absolute path."
+    "Write an image under another name and rename it, so that the file is whole or absent; returns the absolute path. `CcdiffError` if it cannot be written, or has no picture's ending."
     out = _picture_path(out)
     temp = out.with_name(f".tmp-{secrets.token_hex(4)}{out.suffix}")
     try:

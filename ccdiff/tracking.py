@@ -395,7 +395,7 @@ def plot_histograms(
     step_range: tuple = (None, None), # lowest and highest step, both counted
     root=None,       # the runs directory; `None` for the default
 ):
-    "A matplotlib figure: the histograms of a run over its steps as a heat map."
+    "A matplotlib figure: the histograms of a run over its steps as a heat map. `CcdiffError` if it has logged none under that name."
     import matplotlib.pyplot as plt
     import numpy as np
     found = fetch_series([run], [attribute], step_range=step_range, root=root)
@@ -413,11 +413,11 @@ def plot_histograms(
 def show_images_strip(
     run,            # a run or its id
     attribute: str, # the name of a series of images
-    n: int = 8,     # at most so many, evenly spread over the steps, the first and the last among them
+    n: int = 8,     # at most so many, at least 1, evenly spread over the steps, the first and the last among them
     step_range: tuple = (None, None), # lowest and highest step, both counted
     root=None,      # the runs directory; `None` for the default
 ):
-    "A matplotlib figure: the images that a run logged under one name, side by side, each with its step."
+    "A matplotlib figure: the images that a run logged under one name, side by side, each with its step. `CcdiffError` if it has logged none."
     import matplotlib.pyplot as plt
     import numpy as np
     from PIL import Image

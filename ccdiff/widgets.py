@@ -219,10 +219,10 @@ class _TrainingButtons(_TrainingThread):
 
 # %% ../nbs/12_widgets.ipynb #16f418d2
 class TrainingPanel(_TrainingButtons):
-    "Start, pause, stop and save a `Trainer`, with loss and samples while it trains. `result` is what `fit` returned, `error` what went wrong, `film` the samples."
+    "Start, pause, stop and save a `Trainer`, with loss and samples while it trains. `result` is what `fit` returned, `error` what went wrong, `film` the samples. `CcdiffError` for a `sample_every` below 0."
     def __init__(self,
                  trainer,                # a `Trainer`, new or stopped
-                 sample_every: int = 100, # steps between samples; 0 for none
+                 sample_every: int = 100, # steps between samples, at least 0; 0 for none
                  refresh: float = 1.0):  # seconds between two drawings of the loss, at least
         self.trainer, self.refresh, self.result, self.error, self.film = trainer, refresh, None, None, None
         self._thread, self._going, self._ending, self._drawn, self._began = None, threading.Event(), False, 0.0, (trainer.step, 0.0)
@@ -613,7 +613,7 @@ class _ExplorerWork(_ExplorerView):
 
 # %% ../nbs/12_widgets.ipynb #0aa48681
 class WatcherExplorer(_ExplorerWork):
-    "Layers × steps of a run that was watched; a click, the arrow keys or the controls choose a cell, whose layer is drawn over the steps with its histogram."
+    "Layers × steps of a run that was watched; a click, the arrow keys or the controls choose a cell, whose layer is drawn over the steps with its histogram. `CcdiffError` if nothing was watched."
     def __init__(self,
                  run,              # a run's id, or a `WatchLog`
                  root=None,        # the runs directory; None for the default

@@ -165,7 +165,7 @@ _torchvision_sets = {
     "emnist": ("EMNIST", {"split": "balanced"}),
 }
 _more_mirrors = {"FashionMNIST": ["https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"]}
-DATASETS = ("mnist", "fashion_mnist", "kmnist", "emnist", "digits", "toy")
+DATASETS = ("mnist", "fashion_mnist", "kmnist", "emnist", "digits", "toy") # the names that `load_images` knows
 
 def data_dir(
     root=None, # a folder to use instead; None for `$CCDIFF_DATA_DIR`, else `data/` beside the runs directory

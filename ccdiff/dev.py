@@ -217,17 +217,31 @@ def _refuses(value):
     checks = [n for n in nodes if isinstance(n, ast.Call) and re.fullmatch(r"check_(int|choice|run_id)", ast.unparse(n.func))]
     return any(isinstance(n, ast.Raise) and named(n.exc) for n in nodes) or any(isinstance(a, ast.Name) and a.id in own for n in checks for a in n.args)
 
+# %% ../nbs/90_dev.ipynb #0ef07d9a
+def _bare_constants(module):
+    "The constants that a module exports without a comment on their first or last line."
+    import ast
+    import inspect
+    import io
+    import tokenize
+    text = inspect.getsource(module)
+    said = {t.start[0] for t in tokenize.generate_tokens(io.StringIO(text).readline) if t.type == tokenize.COMMENT}
+    found = [n for n in ast.parse(text).body if isinstance(n, ast.Assign) and not {n.lineno, n.end_lineno} & said]
+    names = [t.id for n in found for target in n.targets for t in ast.walk(target) if isinstance(t, ast.Name)]
+    return [name for name in names if name in getattr(module, "__all__", []) and not callable(getattr(module, name))]
+
 # %% ../nbs/90_dev.ipynb #62cb58b3
 def check_docstrings(
     package: str = "ccdiff", # the package; all its modules are imported
 ) -> list:
     """What a public name does not say of itself, one sentence each; empty if all is well.
-    A docstring; a comment behind every parameter; the shape of every parameter, field and result that is annotated as a tensor; `CcdiffError` where it is raised."""
+    A docstring; a comment behind every parameter and constant; the shape of every parameter, field and result that is annotated as a tensor; `CcdiffError` where it is raised."""
     import importlib
     import pkgutil
     problems, said, untold = {}, set(), []
     for found in pkgutil.iter_modules(importlib.import_module(package).__path__, package + "."):
         if found.name.rpartition(".")[2].startswith("_"): continue
+        untold += [f"{found.name}.{name} has no comment behind it" for name in _bare_constants(importlib.import_module(found.name))]
         for name, value in _public(importlib.import_module(found.name)).items():
             doc = value.__doc__ or ""
             wrong = ["has no docstring"] * (not doc.strip() or doc.startswith(f"{name}(")) + [f"has no comment behind {k!r}" for k in _unsaid(value)]

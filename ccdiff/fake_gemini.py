@@ -151,7 +151,7 @@ _spoken = {
     "rate_limit": lambda **how: (429, quota_error(**how)), "raw": lambda status=200, body=b"": (status, body),
 }
 _transport = ("delay", "hang", "reset", "disconnect", "truncated")
-ACTS = tuple(sorted([*_nothing, *_spoken, *_transport]))
+ACTS = tuple(sorted([*_nothing, *_spoken, *_transport])) # the kinds that `act` takes
 
 # %% ../nbs/92_fake_gemini.ipynb #1b166bb5
 def act(
@@ -181,7 +181,7 @@ def _transport_act(handler, a, stopping):
     return False
 
 # %% ../nbs/92_fake_gemini.ipynb #60fe0085
-MODELS = {
+MODELS = { # name: what it takes; "routed" is the model that answers in its place
     "gemma-4-31b-it": dict(system=True, json=False, levels=("MINIMAL", "HIGH")), "gemma-4-26b-a4b-it": dict(system=True, json=False, levels=("MINIMAL", "HIGH")),
     "gemma-plain": dict(system=False, json=False, levels=()), "gemini-3.5-flash-lite": dict(system=True, json=True, levels=("MINIMAL", "LOW", "MEDIUM", "HIGH")),
     "gemini-3.8-flash": dict(system=True, json=True, levels=("LOW", "MEDIUM", "HIGH")),

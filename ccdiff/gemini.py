@@ -55,7 +55,7 @@ def to_png(
     return file.getvalue()
 
 # %% ../nbs/10b_gemini.ipynb #72c58270
-SYSTEM_PROMPT = "You judge small greyscale pictures, one at a time. Look only at the picture. Answer with exactly what is asked for: no explanation and no other words."
+SYSTEM_PROMPT = "You judge small greyscale pictures, one at a time. Look only at the picture. Answer with exactly what is asked for: no explanation and no other words." # goes with every question
 _asked = {
     "is_digit": "Does this picture show one digit from 0 to 9 that can be read? Clumsy and unusual digits count. Noise, scribbles, letters, and several "
                 "digits on top of each other do not. Answer 1 for yes or 0 for no.",
@@ -107,8 +107,8 @@ class Prompt:
         values = {q: read_answer(q, found.get(q, "")) for q in self.questions}
         return None if None in values.values() else values
 
-PROMPTS = tuple(Prompt(q, (q,), text) for q, text in _asked.items())
-JOINT_PROMPT = Prompt("joint", tuple(_asked), _joint)
+PROMPTS = tuple(Prompt(q, (q,), text) for q, text in _asked.items()) # one for each question
+JOINT_PROMPT = Prompt("joint", tuple(_asked), _joint) # all three in one request
 
 # %% ../nbs/10b_gemini.ipynb #b5f1a9eb
 _schema = """
@@ -301,7 +301,7 @@ def understand(
     if code == 404: return Trouble("stop", f"the service has no model {model!r}: retired, or misspelt. Try --gemini-model {DEFAULT_MODEL} or gemini-3.5-flash-lite.")
     return Trouble("failed", f"{code} {getattr(error, 'status', '') or ''}".strip())
 
-DEFAULT_MODEL = "gemma-4-31b-it"
+DEFAULT_MODEL = "gemma-4-31b-it" # the model that judges unless another is named
 
 # %% ../nbs/10b_gemini.ipynb #c5e77882
 _blocks = ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY")

@@ -38,7 +38,7 @@ class Question:
     meaning: str # one line for people
 
 # %% ../nbs/10a_judge.ipynb #b3c6d524
-QUESTIONS = {q.name: q for q in (
+QUESTIONS = {q.name: q for q in ( # name: the `Question`; every judge answers all three
     Question("is_digit", 0, 1, "is it a digit at all?"),
     Question("correct_digit", 0, 1, "is it the digit that was asked for?"),
     Question("hand_writing", 1, 5, "how much does it look like handwriting, from 1 (not at all) to 5?"))}
@@ -225,10 +225,12 @@ def warp(
     return F.grid_sample(ink, grid, align_corners=False)
 
 # %% ../nbs/10a_judge.ipynb #1cfb2730
-TRAIN_LETTERS, TEST_LETTERS, LOOKALIKES = "CcdFfJjLMmPpUuVvXx", "AaEeHhKkNnRrTtWwYy", "BDGIOQSZbgilqosz"
-TRAIN_FONTS = ("DejaVuSans DejaVuSans-Bold DejaVuSans-Oblique DejaVuSans-BoldOblique DejaVuSansMono DejaVuSansMono-Bold "
+TRAIN_LETTERS, TEST_LETTERS, LOOKALIKES = "CcdFfJjLMmPpUuVvXx", "AaEeHhKkNnRrTtWwYy", "BDGIOQSZbgilqosz" # no letter is in two of them
+TRAIN_FONTS = ( # the fonts of matplotlib that training letters are drawn in
+               "DejaVuSans DejaVuSans-Bold DejaVuSans-Oblique DejaVuSans-BoldOblique DejaVuSansMono DejaVuSansMono-Bold "
                "DejaVuSansMono-Oblique STIXGeneral STIXGeneralBol cmr10 cmss10 cmtt10 cmb10").split()
-TEST_FONTS = ("DejaVuSerif DejaVuSerif-Bold DejaVuSerif-Italic DejaVuSerif-BoldItalic STIXGeneralItalic STIXGeneralBolIta "
+TEST_FONTS = ( # and those of the test
+              "DejaVuSerif DejaVuSerif-Bold DejaVuSerif-Italic DejaVuSerif-BoldItalic STIXGeneralItalic STIXGeneralBolIta "
               "cmmi10 cmti10").split()
 
 def _draw_glyph(char, font):
@@ -344,7 +346,7 @@ class Family:
     counted: bool = True # False if its images may pass for digits; printed, but not held against a judge
 
 # %% ../nbs/10a_judge.ipynb #eda87731
-FAMILIES = {
+FAMILIES = { # name: how such images are made, and how many of them training sees
     "uniform noise": Family(_uniform, 0.04), "gaussian noise": Family(_gaussian, 0), "salt and pepper": Family(_salt, 0.04),
     "permuted pixels": Family(_permuted, 0), "scrambled phases": Family(_phase, 0), "blobs": Family(_blobs, 0.07),
     "scribbles": Family(_scribble, 0.15), "jigsaw": Family(_jigsaw, 0.05), "erased": Family(_erased, 0.07),

@@ -28,7 +28,7 @@ from .core import CcdiffError, check_choice, check_int, generator
 from .data import ImageSet, split_images
 
 # %% ../nbs/09_metrics.ipynb #b613dab5
-VALUE_RANGES = {"0..255": (0.0, 255.0), "0..1": (0.0, 1.0), "-1..1": (-1.0, 1.0)}
+VALUE_RANGES = {"0..255": (0.0, 255.0), "0..1": (0.0, 1.0), "-1..1": (-1.0, 1.0)} # name: (bare ground, full stroke)
 
 def to_ink(
     images,                         # (N, C, H, W), N of at least 1: uint8, or float in [0, 1] or [-1, 1]; a tensor or an array
@@ -94,7 +94,7 @@ def corrected_share(
     return None if skill <= 0 else min(1.0, max(0.0, (share + specificity - 1) / skill))
 
 # %% ../nbs/09_metrics.ipynb #fabef1f7
-FEATURE_NETS = ("reader 5×5", "reader 3×3", "compressor")
+FEATURE_NETS = ("reader 5×5", "reader 3×3", "compressor") # the kinds of `FeatureNet`; distances are measured in all three
 
 class FeatureNet(nn.Module):
     "Ink float32 `(N, 1, 28, 28)` in [0, 1] -> features float32 `(N, 64)`, scaled to a mean variance of 1 over MNIST. `CcdiffError` for a kind that is not in `FEATURE_NETS`."
@@ -203,7 +203,7 @@ def _earth_mover(counts, real_counts):
     return float((a.cumsum(0) / a.sum() - b.cumsum(0) / b.sum()).abs().sum() / 255)
 
 # %% ../nbs/09_metrics.ipynb #2e0d58a8
-MNIST_CLASS_COUNTS = {"train": (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949), "test": (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)}
+MNIST_CLASS_COUNTS = {"train": (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949), "test": (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)} # split: images of the digits 0 to 9
 
 def refuse_prefix(
     images: ImageSet, # what is to be a reference
@@ -314,8 +314,8 @@ def _live_floor(reference, pool, n, seed):
     return {k: (float(np.mean(v)), spread(k)) for k, v in draws.items()}
 
 # %% ../nbs/09_metrics.ipynb #46f6ebaf
-PROTOCOL = "ccdiff-eval v1"
-PROTOCOL_FILES = {
+PROTOCOL = "ccdiff-eval v1" # numbers of the same protocol can be compared
+PROTOCOL_FILES = { # name in ccdiff/weights: sha256
     "eval_v1.safetensors": "6ca15588d85e649d164e860a941cdbef70fba63a3c317a0cad8c7033b2c6a8ff",
     "eval_v1.png": "8bd73d8a6b7b5267ec9f8cfac7d40495bc826517ac718c7e27f60dec212ef13d",
     "eval_v1.json": "7d4f92061255de937745d7fdc1662a057f5cc5b2207ed6e41645be7821c62144"}

@@ -290,7 +290,7 @@ def between_classes(
     return Film(drawn.unflatten(0, (frames, len(seeds))), [_caption(name(a), name(b), s) for a, b, s in path], [f"seed {s}" for s in seeds], "class")
 
 # %% ../nbs/04c_pictures.ipynb #b3f70b15
-COLORS = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
+COLORS = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd") # of lines and histograms, in this order
 
 def figure(
     rows: int = 1,        # panels from top to bottom

@@ -19,7 +19,7 @@ from torch import nn
 from .core import CcdiffError, check_choice, check_int
 
 # %% ../nbs/06_watcher.ipynb #5d178eab
-STATS = ("hist", "mean", "norm", "std", "min", "max", "var", "abs_mean", "rms", "zero_fraction", "nonfinite", "update_ratio")
+STATS = ("hist", "mean", "norm", "std", "min", "max", "var", "abs_mean", "rms", "zero_fraction", "nonfinite", "update_ratio") # what `tensor_stats` may name
 _needs = dict(mean=["sum"], norm=["square"], std=["sum", "square"], var=["sum", "square"], min=["min"], max=["max"], abs_mean=["abs"], rms=["square"],
               zero_fraction=["zero"], nonfinite=["bad"])
 _bins, _sample_size = 50, 4096

@@ -43,7 +43,7 @@ def train_recipe(
     images=None,          # an `ImageSet` in place of the recipe's
     **changes,            # other fields of `TrainConfig`
 ):
-    "`(pipeline, entry)`: the trained pipeline, and what it took. A run of that name that is finished is loaded and not trained again."
+    "`(pipeline, entry)`: the trained pipeline, and what it took. A run of that name that is finished is loaded and not trained again. `CcdiffError` for an unknown recipe, or a field out of range."
     from ccdiff.core import run_dir
     from ccdiff.trainer import PRESETS, TrainConfig, Trainer
     label = changes.pop("label", recipe)
@@ -140,7 +140,7 @@ def _yardstick(dataset, data_dir=None):
 def parse_sampler(
     text: str, # "NAME:STEPS", "NAME:STEPS:GUIDANCE" or "NAME:STEPS:GUIDANCE:LOW,HIGH"; the name "own" is the pipeline's own scheduler
 ) -> dict:
-    "What the text says, as keywords of an entry."
+    "What the text says, as keywords of an entry. `CcdiffError` for any other text."
     parts = text.split(":")
     try:
         low, high = (float(v) for v in parts[3].split(",")) if len(parts) > 3 else (0.0, 1.0)

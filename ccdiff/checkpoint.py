@@ -33,7 +33,7 @@ def create_checkpoint_path(
     global_step: int, # how many optimizer steps have been taken, at least 0
     root=None,        # the runs directory; `None` for the default
 ) -> Path:
-    "The folder for one step, `<runs>/<run id>/checkpoints/step_<6 digits>`; it need not exist yet."
+    "The folder for one step, `<runs>/<run id>/checkpoints/step_<6 digits>`; it need not exist yet. `CcdiffError` for an id that is no plain name, or a step below 0."
     return run_dir(run_id, root) / "checkpoints" / f"step_{check_int('global_step', global_step):06d}"
 
 # %% ../nbs/04_checkpoint.ipynb #8759ebe1
@@ -50,7 +50,7 @@ def list_checkpoints(
     run_id: str, # a run id, checked
     root=None,   # the runs directory; `None` for the default
 ) -> list:
-    "The run's step folders in ascending order, whether they verify or not; empty if there are none. `CcdiffError` if they cannot be read."
+    "The run's step folders (`Path`s) in ascending order, whether they verify or not; empty if there are none. `CcdiffError` if they cannot be read."
     def is_step(path):
         with contextlib.suppress(CcdiffError): return checkpoint_step(path) >= 0
     folder = run_dir(run_id, root) / "checkpoints"
@@ -171,7 +171,7 @@ def _names_of_parameters(optimizer, network):
 
 # %% ../nbs/04_checkpoint.ipynb #08cc6f7f
 def rng_state() -> dict:
-    "The state of Python's, NumPy's and torch's global random generators (CPU, and every CUDA device in use), as a nest that a checkpoint can hold."
+    "The state of Python's, NumPy's and torch's global random generators (CPU, and every CUDA device in use), as a nest of CPU tensors and numbers that a checkpoint can hold."
     import random
     import numpy as np
     import torch
@@ -182,9 +182,9 @@ def rng_state() -> dict:
             "torch": torch.get_rng_state(), "cuda": cuda}
 
 def set_rng_state(
-    state: dict, # what `rng_state` returned
+    state: dict, # what `rng_state` returned, perhaps through a checkpoint
 ):
-    "Put the global random generators back into a saved state; CUDA states are restored for as many devices as there are here."
+    "Put the global random generators back into a saved state; CUDA states are restored for as many devices as there are here. `KeyError` for any other dict."
     import random
     import numpy as np
     import torch
@@ -236,7 +236,7 @@ def save_checkpoint(
     extra=None,       # a dict of tensors, numbers, strings, lists and dicts
     overwrite: bool = False, # replace a good checkpoint of the same step
 ) -> Path:
-    "Write one checkpoint, durably and all at once; returns its path. Raises `CcdiffError` if it cannot, with all older ones as they were."
+    "Write one checkpoint, durably and all at once; returns its path. `CcdiffError` if it is there and good, holds what cannot be stored, or cannot be written: older ones stay as they were."
     path, step = Path(path), checkpoint_step(path)
     if state.get("step", step) != step: raise CcdiffError(f"state['step'] is {state['step']!r}, but the folder is {path.name}.")
     names = _names_of_parameters(optimizer, pipeline.unet if model is None else model)
@@ -331,7 +331,7 @@ def _is_training_state(path):
 
 def load_checkpoint(
     path,        # a checkpoint folder, or one that `save_training_state` made
-    device=None, # where to put the pipeline; `None` to leave it on the CPU
+    device=None, # a `torch.device` or its name, where to put the pipeline; `None` to leave it on the CPU
 ) -> Checkpoint:
     "Verify a checkpoint and load it. Raises `CcdiffError` with what is wrong with it. A folder of `save_training_state` loads with `verified=False`."
     from safetensors.torch import load
@@ -375,10 +375,10 @@ def find_checkpoint(
 def load_checkpoint_by_run_and_step(
     run_id: str,             # a run id, checked
     step: int | None = None, # this step; `None` for the newest that verifies
-    device=None,             # where to put the pipeline; `None` to leave it on the CPU
+    device=None,             # a `torch.device` or its name, where to put the pipeline; `None` to leave it on the CPU
     root=None,               # the runs directory; `None` for the default
 ) -> Checkpoint:
-    "Find a checkpoint with `find_checkpoint` and load it."
+    "Find a checkpoint with `find_checkpoint` and load it. Raises `CcdiffError` if there is none that is good."
     return load_checkpoint(find_checkpoint(run_id, step, root), device)
 
 # %% ../nbs/04_checkpoint.ipynb #b82823e7
@@ -399,10 +399,10 @@ def resolve_checkpoint(
 def write_parent(
     run_id: str,        # the fork
     parent_run_id: str, # the run it was forked from
-    step: int,          # the step it was forked at
+    step: int,          # the step it was forked at, at least 0
     root=None,          # the runs directory; `None` for the default
 ) -> Path:
-    "Note in the folder of `run_id` that it is a fork: `parent.json` with run_id and step. Returns the file's path."
+    "Note in the folder of `run_id` that it is a fork: `parent.json` with run_id and step. Returns the file's path. `CcdiffError` if both ids are one, or it cannot be written."
     if check_run_id(parent_run_id) == check_run_id(run_id): raise CcdiffError(f"run {run_id!r} cannot be its own parent; give the fork another id.")
     text = json.dumps({"run_id": parent_run_id, "step": check_int("step", step)})
     file = run_dir(run_id, root) / "parent.json"
@@ -433,7 +433,7 @@ def forks_of(
     run_id: str, # the parent
     root=None,   # the runs directory; `None` for the default
 ) -> dict:
-    "`{fork's run id: step}` for every run that was forked from `run_id`."
+    "`{fork's run id: step}` for every run that was forked from `run_id`. Raises `CcdiffError` if a run's parent.json cannot be read."
     notes = {f.parent.name: read_parent(f.parent.name, root) for f in sorted(runs_dir(root).glob("*/parent.json"))}
     return {fork: note[1] for fork, note in notes.items() if note and note[0] == run_id}
 
@@ -441,11 +441,11 @@ def forks_of(
 def prune_checkpoints(
     run_id: str,                    # a run id, checked; the caller holds its lock
     keep_last: int = 2,             # how many of the newest that verify to keep, at least 2
-    keep_every: int | None = None,  # keep every step that is a multiple of this as well
+    keep_every: int | None = None,  # keep every step that is a multiple of this, at least 1, as well
     protect=(),                     # further steps to keep
     root=None,                      # the runs directory; `None` for the default
 ) -> list:
-    "Delete the checkpoints that nothing needs; returns their steps. Keeps what a fork points at. One that cannot be deleted is only a warning."
+    "Delete the checkpoints that nothing needs; returns their steps. Keeps what a fork points at. One that cannot be deleted is only a warning. `CcdiffError` for a number below its least."
     check_int("keep_last", keep_last, 2)
     every = check_int("keep_every", keep_every, 1) if keep_every is not None else None
     try: kept = {*protect, *forks_of(run_id, root).values()}
@@ -465,10 +465,10 @@ def prune_checkpoints(
 # %% ../nbs/04_checkpoint.ipynb #10926dd1
 def supersede_checkpoints(
     run_id: str, # a run id, checked; the caller holds its lock
-    step: int,   # the step that the run goes on from
+    step: int,   # the step that the run goes on from, at least 0
     root=None,   # the runs directory; `None` for the default
 ) -> Path | None:
-    "Move the checkpoints later than `step` into a new folder `superseded_<n>` beside them; returns it, or `None` if there are none."
+    "Move the checkpoints later than `step` into a new folder `superseded_<n>` beside them; returns it, or `None` if there are none. `CcdiffError` if they cannot be moved."
     later = [p for p in list_checkpoints(run_id, root) if checkpoint_step(p) > check_int("step", step)]
     if not later: return None
     folder = later[0].parent
@@ -486,7 +486,7 @@ def clean_leftovers(
     run_id: str, # a run id, checked; the caller holds its lock
     root=None,   # the runs directory; `None` for the default
 ) -> list:
-    "Delete the `.tmp-…` and `.trash-…` folders that a killed process left among the checkpoints; returns their names."
+    "Delete the `.tmp-…` and `.trash-…` folders that a killed process left among the checkpoints; returns their names. `OSError` if one cannot be deleted."
     folder = run_dir(run_id, root) / "checkpoints"
     left = sorted(p for p in folder.glob(".t*") if p.name.startswith((".tmp-", ".trash-"))) if folder.is_dir() else []
     for path in left: _delete(path)
@@ -503,7 +503,7 @@ if hasattr(os, "register_at_fork"): os.register_at_fork(after_in_child=_forget_l
 
 # %% ../nbs/04_checkpoint.ipynb #96784abe
 class RunLock:
-    "`with RunLock(run_id):` one trainer per run; `CcdiffError` naming the other process if there is one. Clears leftovers when it is taken."
+    "`with RunLock(run_id):` one trainer per run; `CcdiffError` naming the other process if there is one. Clears leftovers when it is taken. POSIX only (`flock`)."
     def __init__(
         self,
         run_id: str, # a run id, checked

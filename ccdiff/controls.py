@@ -23,10 +23,10 @@ _expected = {"real": (1, 1), "wrong target": (1, 0), "noise": (0, 0), "blank": (
 
 @dataclass
 class Controls:
-    "Images with known answers: uint8 `images` (n, C, H, W), and for each of them its kind and the target the judge's answer is compared with."
-    images: torch.Tensor # uint8 (n, C, H, W)
-    targets: list        # n: what the judge's answer is compared with
-    kinds: list          # n: the name of each image's kind
+    "Images with known answers; `len()` is how many."
+    images: torch.Tensor # uint8 (n, C, H, W) in [0, 255]
+    targets: list        # n class numbers: what the judge's answer is compared with
+    kinds: list          # n names: "real", "wrong target", "noise", "blank" or "printed"
 
     def __len__(self): return len(self.kinds)
 
@@ -42,14 +42,15 @@ def _control_image(kind, i, pool, ink, size):
 
 # %% ../nbs/10c_controls.ipynb #267a87c0
 def make_controls(
-    real: ImageSet, # images that people made, of the kind that the model draws
-    n: int = 10,    # how many controls
+    real: ImageSet, # images that people made, of the kind that the model draws: at least n, of at least two classes
+    n: int = 10,    # how many controls, at least 0
 ) -> Controls:
-    "`n` controls, a pure function of `real`. Printed ones only where the classes are the ten digits; real ones stand in their place otherwise."
+    "`n` controls, a pure function of `real`. Printed ones only where the classes are the ten digits; real ones stand in their place otherwise. `CcdiffError` for too few images or classes."
     n = check_int("controls", n, 0)
     digits = list(map(str, real.class_names)) == list("0123456789")
     order, ink = torch.randperm(len(real), generator=generator(0, 0, "controls order")), real.images.float().cpu() / 255
     if len(real) < n: raise CcdiffError(f"{n} controls need at least {n} real images; {real.name} has {len(real)}.")
+    if n and real.num_classes < 2: raise CcdiffError(f"a control with a wrong target needs a second class; {real.name} has {real.num_classes}: use controls=0.")
     kinds = [_kinds[i % 10] if digits or _kinds[i % 10] != "printed" else "real" for i in range(n)]
     made = [_control_image(k, i, (order, real), ink, real.image_size) for i, k in enumerate(kinds)]
     images = (torch.cat([x for x, _ in made]).clamp(0, 1) * 255).round().byte() if made else real.images[:0].cpu()
@@ -62,7 +63,7 @@ def control_rows(
     controls: Controls, # what was shown
     grades,             # the `Grades` of `controls.images`
 ) -> list:
-    "One dict per control, as `Grades.controls` holds them: kind, target, expected and given answers."
+    "One dict per control, as `Grades.controls` holds them: kind, target, expected and answers, both `{question: value}`, None for what is not counted or missing."
     rows = []
     for i, (kind, target) in enumerate(zip(controls.kinds, controls.targets)):
         given = {q: grades.value(i, q) for q in ("is_digit", "correct_digit", "hand_writing")}
@@ -77,12 +78,12 @@ def _share(rows, question, expected):
     return {"right": right, "n": len(given), "share": right / len(given) if given else None, "ci95": list(wilson_interval(right, len(given)))}
 
 def corrected(
-    successes: int,    # answers that were yes
+    successes: int,    # answers that were yes, from 0 to n
     n: int,            # answers
     sensitivity: dict, # as in `judge_trust`
     specificity: dict, # likewise
 ) -> dict:
-    "{\"share\": the Rogan–Gladen estimate or None, \"ci95\": its interval with the doubt about the judge in it, or None}."
+    "{\"share\": the estimate by Rogan and Gladen (1978) in [0, 1] or None, \"ci95\": its interval with the doubt about the judge in it, or None}."
     if not n or not sensitivity["n"] or not specificity["n"]: return {"share": None, "ci95": None}
     rng, m = np.random.default_rng(0), 20_000
     truth, (sens, spec) = rng.beta(0.5, 0.5, m), (rng.beta(s["right"] + 0.5, s["n"] - s["right"] + 0.5, m) for s in (sensitivity, specificity))
@@ -98,7 +99,9 @@ def corrected(
 def judge_trust(
     rows: list, # of `control_rows`
 ) -> dict:
-    "Sensitivity and specificity per question, the share of real images read right, mean hand_writing per kind, and `untrusted`: reasons not to believe the judge."
+    """What the controls say of a judge; fits in JSON.
+    `n` controls; `real_is_digit` and `real_read_right`; for "is_digit" and "correct_digit" their `sensitivity` and `specificity`: each {"right", "n", "share", "ci95"}.
+    `hand_writing` {kind: mean mark}; `untrusted`: the reasons not to believe the judge, one sentence each."""
     real = _share([r for r in rows if r["kind"] in ("real", "wrong target")], "is_digit", 1)
     read = _share([r for r in rows if r["kind"] == "real"], "correct_digit", 1)
     trust = {"n": len(rows), "real_is_digit": real, "real_read_right": read}

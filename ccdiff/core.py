@@ -137,7 +137,7 @@ def pack_state(
     state,        # a nest of dicts, lists, tuples, tensors, numbers, strings, bools and None
     prefix: str = "t", # how the tensors' names begin
 ) -> tuple:
-    "`(tree, tensors)`: `tree` fits in JSON, `tensors` is a flat `{name: contiguous CPU tensor}` for safetensors. `unpack_state` undoes it."
+    "`(tree, tensors)`: `tree` fits in JSON, `tensors` is a flat `{name: contiguous CPU tensor}` for safetensors. `unpack_state` undoes it. `CcdiffError` for anything else in the nest."
     import torch
     tensors = {}
     def walk(x):

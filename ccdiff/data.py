@@ -28,7 +28,7 @@ class _Described:
 
     @property
     def fingerprint(self):
-        "sha256 over every image and label, hex."
+        "sha256 over the shape and every byte of images and labels, 64 hex digits; computed once."
         if not self._fingerprint:
             h = hashlib.sha256(repr(tuple(self.images.shape)).encode())
             for t in (self.images, self.labels): h.update(t.cpu().contiguous().numpy())
@@ -53,7 +53,7 @@ class ImageSet(_Described):
     _fingerprint: str = field(default="", compare=False)
 
     def subset(self,
-               indices, # positions to keep: a list, slice, or a bool or int64 tensor
+               indices, # positions to keep: a list, a slice (which shares memory), a bool tensor (N,) or an int64 one (M,)
                split: str | None = None): # the new set's `split`; None keeps it
         "The images at `indices`, as a new set."
         return ImageSet(self.images[indices], self.labels[indices], self.class_names, self.name, split or self.split)
@@ -64,16 +64,16 @@ class ImageSet(_Described):
         return ImageSet(self.images.to(device), self.labels.to(device), self.class_names, self.name, self.split, self._fingerprint)
 
     def resize(self,
-               size: int): # the new height and width in pixels
-        "The same set at `size` × `size` pixels (bicubic, antialiased)."
+               size: int): # the new height and width in pixels, at least 4
+        "The same set at `size` × `size` pixels, by `resize_images`. Raises `CcdiffError` for a size below 4."
         return ImageSet(resize_images(self.images, check_int("image_size", size, 4)), self.labels, self.class_names, self.name, self.split)
 
 # %% ../nbs/01_data.ipynb #0f5101e3
 def resize_images(
-    images: torch.Tensor, # uint8 (N, C, H, W)
+    images: torch.Tensor, # uint8 (N, C, H, W) in [0, 255]
     size: int,            # the new height and width in pixels
 ) -> torch.Tensor:
-    "uint8 `(N, C, size, size)`: bicubic with antialiasing, clipped to [0, 255]."
+    "uint8 `(N, C, size, size)` on the same device: bicubic with antialiasing, rounded and clipped to [0, 255]; what is no square is stretched."
     if images.shape[-2:] == (size, size): return images
     grow = torch.nn.functional.interpolate
     parts = [grow(x.float(), (size, size), mode="bicubic", antialias=True).round_().clamp_(0, 255).to(torch.uint8) for x in images.split(4096)]
@@ -103,27 +103,27 @@ def _to_uint8(images):
 
 # %% ../nbs/01_data.ipynb #32071e12
 def normalize(
-    images: torch.Tensor, # uint8 in [0, 255]
+    images: torch.Tensor, # uint8 of any shape, in [0, 255]
 ) -> torch.Tensor:
-    "float32 in [-1, 1]: the range the networks see. 0 → -1, 255 → 1."
+    "float32 of the same shape in [-1, 1], the range that the networks see. 0 → -1, 255 → 1."
     return images.float().div_(127.5).sub_(1)
 
 # %% ../nbs/01_data.ipynb #60ddcc57
 def denormalize(
-    images: torch.Tensor, # float in [-1, 1]; what lies outside is clipped, NaN becomes 0
+    images: torch.Tensor, # float of any shape in [-1, 1]; what lies outside is clipped, NaN becomes 0
 ) -> torch.Tensor:
-    "uint8 in [0, 255]; `denormalize(normalize(x))` is `x`, bit for bit."
+    "uint8 of the same shape in [0, 255]; `denormalize(normalize(x))` is `x`, bit for bit."
     return images.float().nan_to_num(-1).add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 # %% ../nbs/01_data.ipynb #959accad
 def image_grid(
-    images,          # uint8, or float in [-1, 1]: (N, C, H, W)
-    labels=None,     # N labels to write beside the tiles; None for none
-    columns: int = 8, # tiles in a row
-    class_names=None, # names for the labels; None writes the numbers
+    images,          # (N, C, H, W) with C = 1 or 3, or (N, H, W): uint8 in [0, 255], or float in [-1, 1]
+    labels=None,     # N whole numbers to write beside the tiles; None for none
+    columns: int = 8, # tiles in a row, at least 1
+    class_names=None, # names, indexed by the labels; None writes the numbers
     scale: int = 1,  # every pixel becomes scale × scale
 ):
-    "A PIL image with all tiles in reading order; labels at the left of rows that share one, else under each tile."
+    "A PIL image (mode L or RGB) of all tiles in reading order; labels at the left of rows that share one, else under each tile. `CcdiffError` for other shapes."
     from PIL import Image, ImageDraw
     tiles = _to_uint8(images).permute(0, 2, 3, 1).squeeze(-1).numpy()
     (n, h, w), gap = tiles.shape[:3], max(1, scale)
@@ -147,10 +147,10 @@ def image_grid(
 # %% ../nbs/01_data.ipynb #66653b91
 def split_images(
     image_set: ImageSet,    # what to cut
-    held_out: float = 0.1,  # the share of every class that is held out, between 0 and 1
+    held_out: float = 0.1,  # the share of every class that is held out, above 0 and below 1
     seed: int = 0,          # another seed, another cut
 ) -> tuple:
-    "`(train, held_out)`: random, stratified by class, the same for the same seed. Order within each part is that of the set."
+    "Two `ImageSet`s, `(train, held_out)`: random, class by class, the same for the same seed, in the set's order. `CcdiffError` for a share of 0 or 1 or beyond."
     if not 0 < held_out < 1: raise CcdiffError(f"held_out={held_out!r} must lie between 0 and 1, for instance 0.1.")
     out = torch.zeros(len(image_set), dtype=torch.bool)
     for c in range(image_set.num_classes):
@@ -165,12 +165,12 @@ _torchvision_sets = {
     "emnist": ("EMNIST", {"split": "balanced"}),
 }
 _more_mirrors = {"FashionMNIST": ["https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"]}
-DATASETS = ("mnist", "fashion_mnist", "kmnist", "emnist", "digits", "toy")
+DATASETS = ("mnist", "fashion_mnist", "kmnist", "emnist", "digits", "toy") # the names that `load_images` knows
 
 def data_dir(
-    root=None, # a folder to use instead; None for `$CCDIFF_DATA_DIR` or the default
+    root=None, # a folder to use instead; None for `$CCDIFF_DATA_DIR`, else `data/` beside the runs directory
 ) -> Path:
-    "The absolute path of the folder that image sets are kept in."
+    "The absolute path of the folder that image sets are kept in. It need not exist yet."
     if root is not None: return Path(root).expanduser().resolve()
     if os.environ.get("CCDIFF_DATA_DIR"): return Path(os.environ["CCDIFF_DATA_DIR"]).expanduser().resolve()
     return runs_dir().parent / "data"
@@ -232,7 +232,7 @@ def toy_images(
     image_size: int = 8, # height and width in pixels
     seed: int = 0,       # another seed, other images
 ) -> ImageSet:
-    "A made-up set of three classes (horizontal bar, vertical bar, disc) that a tiny network learns in seconds."
+    "A made-up set that a tiny network learns in seconds: uint8 `(n, 1, image_size, image_size)`; horizontal bar, vertical bar and disc (0, 1, 2) by turns."
     r = torch.rand(n, 4, generator=generator(seed, 0, "toy"))
     labels = torch.arange(n) % 3
     centre = (0.3 + 0.4 * r[:, :2]) * (image_size - 1)
@@ -248,11 +248,11 @@ def toy_images(
 # %% ../nbs/01_data.ipynb #a1c4df7c
 def load_images(
     name_or_path="mnist",    # "mnist", "fashion_mnist", "kmnist", "emnist", "digits", "toy", or a folder of class sub-folders
-    split: str = "train",    # "train", "test" (held out) or "all"
+    split: str = "train",    # "train", "test" or "all"; held out is a set's own test part, a fifth of `digits` and `toy`, a tenth of a folder without one
     root=None,               # where downloaded sets lie; None for `$CCDIFF_DATA_DIR`, else `data/` beside the runs
-    image_size: int | None = None, # resize to this height and width; None keeps the set's own (28 for the named sets)
+    image_size: int | None = None, # height and width in pixels, 4 to 1024; None keeps the set's own (28; 8 for "toy")
 ) -> ImageSet:
-    "A labelled image set. Raises `CcdiffError` for an unknown name, an unreadable folder, or a set that is neither there nor to be had."
+    "A labelled image set; downloads one that is not there. Raises `CcdiffError` for an unknown name, an unreadable folder, or a set that is neither there nor to be had."
     check_choice("split", split, ["train", "test", "all"])
     if image_size is not None: check_int("image_size", image_size, 4, 1024)
     text = str(name_or_path)
@@ -271,7 +271,7 @@ def load_images(
 # %% ../nbs/01_data.ipynb #4f01487d
 def steps_per_epoch(
     n: int,          # images in the set
-    batch_size: int, # images in a batch, of all processes together
+    batch_size: int, # images in a batch, of all processes together, from 1 to n
 ) -> int:
     "Full batches in one pass over the set. Raises `CcdiffError` if there is not even one."
     check_int("batch_size", batch_size, 1)
@@ -284,23 +284,23 @@ def _epoch_order(n, seed, epoch): return torch.randperm(n, generator=generator(s
 
 def batch_indices(
     n: int,          # images in the set
-    batch_size: int, # images in a batch, of all processes together
+    batch_size: int, # images in a batch, of all processes together, from 1 to n
     seed: int,       # the run's seed
     step: int,       # the training step, from 0
 ) -> torch.Tensor:
-    "int64 `(batch_size,)`: which images step `step` sees. A pure function; within an epoch no image comes twice."
+    "int64 `(batch_size,)` on the CPU, in [0, n): the images of one step. A pure function; no image twice in an epoch. `CcdiffError` for a size or step out of range."
     epoch, i = divmod(check_int("step", step), steps_per_epoch(n, batch_size))
     return _epoch_order(n, seed, epoch)[i * batch_size : (i + 1) * batch_size].clone()
 
 # %% ../nbs/01_data.ipynb #e7c3abf3
 class Batches:
-    "Endless iterator of `(step, images, labels)`: float32 in [-1, 1] `(B, C, H, W)` and int64 `(B,)`, on `device`, from `start_step` on."
+    "Endless iterator of `(step, images, labels)`: float32 `(B, C, H, W)` in [-1, 1] and int64 `(B,)` on `device`, by `batch_indices`. `CcdiffError` if B is not from 1 to N."
     def __init__(self,
                  image_set: ImageSet,  # where batches are drawn from
-                 batch_size: int,      # images in a batch
+                 batch_size: int,      # images in a batch, from 1 to as many as there are
                  seed: int = 0,        # the run's seed
                  device="cpu",         # where the set is kept and batches are made
-                 start_step: int = 0): # the first step
+                 start_step: int = 0): # the first step, at least 0
         self.n, self.batch_size, self.seed, self.step = len(image_set), batch_size, seed, start_step
         steps_per_epoch(self.n, batch_size)
         self.image_set = image_set.to(device)

@@ -33,7 +33,7 @@ def expect_error(
     *words: str,           # what the message must contain, each of them
     error: type = ValueError, # the type of the error
 ):
-    "Pass only if the block raises `error` with every one of `words` in its message."
+    "A context manager that passes only if the block raises `error` with every one of `words` in its message; else an `AssertionError`. Other errors go through."
     try: yield
     except error as e:
         missing = [w for w in words if w not in str(e)]
@@ -64,7 +64,7 @@ def notebook_to_markdown(
     notebook,     # path of the notebook
     doc_url: str, # where the docs site lies; links between notebooks go there
 ) -> str:
-    "The notebook as one markdown text, for README.md."
+    "The notebook as one markdown text, for README.md; hidden cells and everything but text outputs are left out."
     cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
     parts = [_cell_markdown(c, doc_url.rstrip("/")) for c in cells]
     note = "<!-- made by `ccdiff-readme` from nbs/index.ipynb: edit that -->"
@@ -74,7 +74,7 @@ def notebook_to_markdown(
 def readme_main(
     argv=None, # arguments, for tests; `None` for the command line
 ):
-    "Command `ccdiff-readme [--check]`: write README.md from nbs/index.ipynb, or check that it is up to date. Run it at the project root."
+    "Command `ccdiff-readme [--check]`: write README.md from nbs/index.ipynb, or check that it is up to date (`SystemExit` with a sentence if not). Run it at the project root."
     from configparser import ConfigParser
     p = argparse.ArgumentParser("ccdiff-readme", description="Write README.md from nbs/index.ipynb.")
     p.add_argument("--check", action="store_true", help="change nothing; exit 1 if README.md is out of date")
@@ -112,7 +112,7 @@ def module_of(
 
 # %% ../nbs/90_dev.ipynb #e13d45b8
 def package_mode(
-    nbs,            # the folder of the notebooks
+    nbs,            # the folder of the notebooks, searched with its sub-folders
     out,            # an empty folder for the copies
     package: str = "ccdiff", # the package that the notebooks export to
 ) -> list:
@@ -152,7 +152,7 @@ def _public(module):
         found[name] = value
         if not inspect.isclass(value) or issubclass(value, BaseException): continue
         inside = {k: getattr(v, "__func__", v) for base in value.__mro__ if base.__module__ == module.__name__ for k, v in vars(base).items()}
-        found |= {f"{name}.{k}": v for k, v in inside.items() if not k.startswith("_") and inspect.isfunction(v) and v.__name__ != "<lambda>"}
+        found |= {f"{name}.{k}": v for k, v in inside.items() if not k.startswith("_") and (isinstance(v, property) or inspect.isfunction(v) and v.__name__ != "<lambda>")}
     return found
 
 def _unsaid(value):
@@ -160,6 +160,7 @@ def _unsaid(value):
     import inspect
     from dataclasses import fields, is_dataclass
     from fastcore.docments import docments
+    if isinstance(value, property) or (inspect.isclass(value) and "__init__" not in vars(value) and not is_dataclass(value)): return []
     if is_dataclass(value):
         text = "".join(inspect.getsource(base) for base in value.__mro__ if is_dataclass(base))
         open_ = [f.name for f in fields(value) if not f.name.startswith("_") and not f.metadata.get("help") and not re.search(rf"\b{f.name}\b", value.__doc__)]
@@ -168,25 +169,87 @@ def _unsaid(value):
     several = [k for k, p in inspect.signature(made).parameters.items() if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)] # docments do not read these
     return [k for k, text in docments(made).items() if k not in ("self", "cls", "return", *several) and not text]
 
+# %% ../nbs/90_dev.ipynb #8ee9a5ed
+def _shapeless(value):
+    "The names of tensors, parameters, fields of a dataclass and \"return\", of which no shape such as `(N, C)` is told where they are described."
+    import inspect
+    from dataclasses import fields, is_dataclass
+    from fastcore.docments import docments
+    told = re.compile(r"\((?:\w+(?: [-+*×] \w+)?)?,|\(\)|\bshape")
+    if is_dataclass(value):
+        text = "".join(inspect.getsource(base) for base in value.__mro__ if is_dataclass(base))
+        behind = {f.name: "".join(re.findall(rf"^\s*{f.name}\s*:.*#(.*)", text, re.M)) for f in fields(value) if "Tensor" in str(f.type)}
+    elif isinstance(value, property) or (inspect.isclass(value) and "__init__" not in vars(value)): return []
+    else:
+        about = docments(value.__init__ if inspect.isclass(value) else value, full=True)
+        behind = {k: (value.__doc__ or "") if k == "return" else v["docment"] or "" for k, v in about.items() if "Tensor" in str(v["anno"])}
+    return [k for k, text in behind.items() if not told.search(text)]
+
+def _refuses(value):
+    "Whether a function, or a class when it is made or entered, raises `CcdiffError` itself or has a `check_…` do so for one of its parameters."
+    import ast
+    import inspect
+    import textwrap
+    if isinstance(value, property): value = value.fget
+    if inspect.isclass(value):
+        return any(_refuses(vars(base)[k]) for base in value.__mro__ if base.__module__ == value.__module__ for k in ("__init__", "__post_init__", "__enter__") if inspect.isfunction(vars(base).get(k)) and vars(base)[k].__code__.co_filename != "<string>")
+    tree, own = ast.parse(textwrap.dedent(inspect.getsource(value))), inspect.signature(value).parameters
+    named = lambda node: node is not None and "CcdiffError" in ast.unparse(node)
+    caught = {id(n) for t in ast.walk(tree) if isinstance(t, ast.Try) and any(named(h.type) for h in t.handlers) for line in t.body for n in ast.walk(line)}
+    raises = any(named(n.exc) for n in ast.walk(tree) if isinstance(n, ast.Raise) and id(n) not in caught)
+    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and id(n) not in caught and ast.unparse(n.func).startswith("check_")]
+    return raises or any(isinstance(a, ast.Name) and a.id in own for n in calls for a in n.args)
+
+# %% ../nbs/90_dev.ipynb #6900c1be
+def _refuses(value):
+    "Whether a function, or a class when it is made or entered, raises `CcdiffError` itself, or has `check_int` and its like do so for a parameter."
+    import ast
+    import inspect
+    import textwrap
+    if isinstance(value, property): value = value.fget
+    if inspect.isclass(value):
+        begins = ["__post_init__", "__enter__"] + ["__init__"] * (not hasattr(value, "__dataclass_fields__")) # that of a dataclass has no source
+        return any(_refuses(vars(base)[k]) for base in value.__mro__ if base.__module__ == value.__module__ for k in begins if k in vars(base))
+    tree, own = ast.parse(textwrap.dedent(inspect.getsource(value))), inspect.signature(value).parameters
+    named = lambda node: node is not None and "CcdiffError" in ast.unparse(node)
+    caught = {id(n) for t in ast.walk(tree) if isinstance(t, ast.Try) and any(named(h.type) for h in t.handlers) for line in t.body for n in ast.walk(line)}
+    nodes = [n for n in ast.walk(tree) if id(n) not in caught]
+    checks = [n for n in nodes if isinstance(n, ast.Call) and re.fullmatch(r"check_(int|choice|run_id)", ast.unparse(n.func))]
+    return any(isinstance(n, ast.Raise) and named(n.exc) for n in nodes) or any(isinstance(a, ast.Name) and a.id in own for n in checks for a in n.args)
+
+# %% ../nbs/90_dev.ipynb #0ef07d9a
+def _bare_constants(module):
+    "The constants that a module exports without a comment on their first or last line."
+    import ast
+    import inspect
+    import io
+    import tokenize
+    text = inspect.getsource(module)
+    said = {t.start[0] for t in tokenize.generate_tokens(io.StringIO(text).readline) if t.type == tokenize.COMMENT}
+    found = [n for n in ast.parse(text).body if isinstance(n, ast.Assign) and not {n.lineno, n.end_lineno} & said]
+    names = [t.id for n in found for target in n.targets for t in ast.walk(target) if isinstance(t, ast.Name)]
+    return [name for name in names if name in getattr(module, "__all__", []) and not callable(getattr(module, name))]
+
 # %% ../nbs/90_dev.ipynb #62cb58b3
 def check_docstrings(
     package: str = "ccdiff", # the package; all its modules are imported
 ) -> list:
-    "Public names without a docstring, and public parameters without a comment behind them, one sentence each; empty if all is well."
+    """What a public name does not say of itself, one sentence each; empty if all is well.
+    A docstring; a comment behind every parameter and constant; the shape of every parameter, field and result that is annotated as a tensor; `CcdiffError` where it is raised."""
     import importlib
-    import inspect
     import pkgutil
-    problems, said = {}, set()
+    problems, said, untold = {}, set(), []
     for found in pkgutil.iter_modules(importlib.import_module(package).__path__, package + "."):
         if found.name.rpartition(".")[2].startswith("_"): continue
+        untold += [f"{found.name}.{name} has no comment behind it" for name in _bare_constants(importlib.import_module(found.name))]
         for name, value in _public(importlib.import_module(found.name)).items():
             doc = value.__doc__ or ""
-            wrong = ["has no docstring"] * (not doc.strip() or doc.startswith(f"{name}("))
-            if not inspect.isclass(value) or "__init__" in vars(value) or hasattr(value, "__dataclass_fields__"):
-                wrong += [f"has no comment behind {k!r}" for k in _unsaid(value)]
+            wrong = ["has no docstring"] * (not doc.strip() or doc.startswith(f"{name}(")) + [f"has no comment behind {k!r}" for k in _unsaid(value)]
             problems[f"{found.name}.{name}"] = wrong
             if "." in name and not wrong: said.add(name.rpartition(".")[2])
-    return [f"{name} {w}" for name, wrong in problems.items() for w in wrong if not (name.count(".") == 3 and name.rpartition(".")[2] in said)]
+            untold += [f"{found.name}.{name} does not tell the shape of {k!r}" for k in _shapeless(value)]
+            if _refuses(value) and "CcdiffError" not in doc: untold.append(f"{found.name}.{name} raises CcdiffError and does not say so")
+    return [f"{name} {w}" for name, wrong in problems.items() for w in wrong if not (name.count(".") == 3 and name.rpartition(".")[2] in said)] + untold
 
 # %% ../nbs/90_dev.ipynb #7bb4f1cf
 def _pieces(path):

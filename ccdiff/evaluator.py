@@ -49,9 +49,9 @@ class Ground:
 def find_ground(
     dataset="mnist", # as in `data.load_images`
     data_dir=None,   # where downloaded sets lie; MNIST and the bundled digits need none
-    image_size: int | None = None, # bring a folder's images to this size first
+    image_size: int | None = None, # bring a folder's images to this height and width first, 4 to 1024 pixels
 ) -> Ground:
-    "The `Ground` of a data set. Raises `CcdiffError` for a set that is neither there nor to be had."
+    "The `Ground` of a data set; the first time a set without a judge in the package takes a minute. `CcdiffError` for a set that is neither there nor to be had, or too small."
     if str(dataset) in JUDGES: return _bundled_ground(str(dataset))
     images = load_images(dataset, "test", data_dir, image_size)
     everything = load_images(dataset, "all", data_dir, image_size) if len(images) < 1000 else images
@@ -78,19 +78,19 @@ def _fitted_judge(images):
 def weights_sha(
     model, # a torch module
 ) -> str:
-    "sha256 over the names and bytes of its weights: which network drew these samples."
+    "sha256 over the names and bytes of its weights, 64 hex digits: which network drew these samples."
     digest = hashlib.sha256()
     for name, t in sorted(model.state_dict().items()): digest.update(name.encode() + t.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 def draw_samples(
     pipeline,              # a `ClassConditionedPipeline`
-    n_samples: int = 10,   # of each class
+    n_samples: int = 10,   # of each class, at least 1
     settings: dict = {},   # steps, seed, guidance_scale: as in `sample.sample_images`
-    kept=None,             # a safetensors file to keep the samples in, and to take them from if it has these very ones
+    kept=None,             # a path in the folder that keeps samples, as samples-<hash of network and settings>.safetensors, and gives back these very ones; None keeps none
     show_progress: bool = False, # a progress bar for each batch
 ) -> tuple:
-    "(uint8 images (N, C, H, W) on the CPU, labels): `n_samples` rounds through all classes."
+    "(uint8 images (N, C, H, W) in [0, 255] on the CPU, a list of N labels): `n_samples` rounds through all classes. `CcdiffError` for settings that cannot be drawn with, or a folder that cannot be written to."
     from safetensors.torch import load_file
     labels = list(range(pipeline.unet.config.num_classes)) * check_int("n_samples", n_samples, 1)
     scheduler = {k: v for k, v in pipeline.scheduler.config.items() if not k.startswith("_")}
@@ -120,12 +120,12 @@ def _write(path, data):
 # %% ../nbs/11_evaluator.ipynb #cd709874
 def ask_judge(
     judge,     # a `LocalJudge`, a `GeminiJudge`, or anything with their `id` and `grade`
-    images,    # uint8 (N, C, H, W)
-    targets,   # N labels
+    images,    # uint8 (N, C, H, W), of the controls' channels and size
+    targets,   # N whole numbers: the class asked for
     controls,  # `Controls`, perhaps empty
     on=None,   # called with each answer about a sample
 ) -> tuple:
-    "(`Grades` of the samples with the controls' rows in them, what `judge_trust` makes of the controls)."
+    "(`Grades` of the samples with the controls' rows in them, what `judge_trust` makes of the controls). Raises what the judge's `grade` raises."
     k = len(controls)
     shifted = None if on is None else lambda a: on(replace(a, sample=a.sample - k)) if a.sample >= k else None
     grades = judge.grade(torch.cat([controls.images, images]), [*controls.targets, *targets], on=shifted)
@@ -153,10 +153,10 @@ def _stat(stat): return {k: [round(x, 6) for x in v] if isinstance(v, tuple) els
 def summarize_judge(
     judge,             # the judge
     grades,            # its `Grades`
-    trust: dict,       # what its controls say
-    class_names: list, # the classes
+    trust: dict,       # what its controls say, from `judge_trust`
+    class_names: list, # the classes, in the order of their numbers
 ) -> dict:
-    "All that a report says about one judge; fits in JSON."
+    "All that a report says about one judge; fits in JSON. Per question: mean, extremes, counts and interval, overall and by class, and every value, None where it is missing."
     questions = {}
     for q, stats in grades.summary().items():
         values = [grades.value(i, q) for i in range(len(grades.targets))]
@@ -173,9 +173,9 @@ def summarize_judge(
 @dataclass
 class Report:
     "What an evaluation found. `data` is what report.json holds."
-    data: dict
-    images: torch.Tensor             # the samples, uint8 (N, C, H, W)
-    targets: list                    # the class asked for, N
+    data: dict                       # title, n, classes, settings, judges, metrics, notes, software
+    images: torch.Tensor             # the samples, uint8 (N, C, H, W) in [0, 255]
+    targets: list                    # N class numbers: what was asked for
     grades: dict = field(default_factory=dict) # {"local" or "gemini": `Grades`}
 
     @property
@@ -197,7 +197,7 @@ class Report:
         self,
         folder, # where to write; made if need be
     ) -> Path:
-        "Write report.json, answers.jsonl, grid.png and report.html, each whole or not at all; returns the folder."
+        "Write report.json, answers.jsonl, grid.png and report.html, each whole or not at all; returns the folder. `CcdiffError` if they cannot be written."
         return _save_report(self, Path(folder).expanduser())
 
 # %% ../nbs/11_evaluator.ipynb #c7e169d2
@@ -435,14 +435,14 @@ class _Judging:
     "The half of an `Evaluator` that judges images."
     def evaluate_images(
         self,
-        images,             # uint8 (N, C, H, W), from wherever they come
-        targets,            # N labels: what each should show
+        images,             # uint8 (N, C, H, W) in [0, 255], from wherever they come; of another size, they are resized
+        targets,            # N class numbers: what each should show
         step: int = 0,      # the training step to log at
         title: str = "Evaluation", # the report's first line
         drawn: str = "given", # where they come from, in words
         settings: dict = {}, # the same for programs
     ) -> Report:
-        "The `Report` of some images; everything is also logged to the evaluator's run."
+        "The `Report` of some images; everything is also logged to the evaluator's run. `CcdiffError` for images or targets of another kind, and for what a judge refuses."
         return _evaluate(self, images, targets, step, title, drawn, settings)
 
 # %% ../nbs/11_evaluator.ipynb #de8f87e8
@@ -451,8 +451,8 @@ class _Drawing(_Judging):
     def evaluate(
         self,
         pipeline,                # a `ClassConditionedPipeline`
-        n_samples: int = 10,     # of each class
-        steps: int = 50,         # denoising steps
+        n_samples: int = 10,     # of each class, at least 1
+        steps: int = 50,         # denoising steps, at least 1
         seed: int = 0,           # same seed, same samples
         guidance_scale: float = 1.0, # above 1, push towards the class; needs a null class
         step: int = 0,           # the training step to log at
@@ -461,7 +461,7 @@ class _Drawing(_Judging):
         show_progress: bool = False, # a progress bar while sampling
         **sampling,              # anything else that the pipeline's call takes, such as `guidance_interval`
     ) -> Report:
-        "Draw samples of every class and judge them."
+        "Draw samples of every class and judge them: a `Report`. `CcdiffError` for a network of another number of classes, or settings that it cannot draw with."
         if (known := len(self.ground.class_names)) != pipeline.unet.config.num_classes:
             raise CcdiffError(f"the network draws {pipeline.unet.config.num_classes} classes and {self.ground.dataset} has {known}; give the --dataset that it was trained on.")
         settings = {"steps": steps, "seed": seed, "guidance_scale": guidance_scale, **sampling}
@@ -474,13 +474,13 @@ class _Drawing(_Judging):
 
 # %% ../nbs/11_evaluator.ipynb #8afc7666
 class Evaluator(_Drawing):
-    "Grades samples of one data set by a local judge, by Gemini or by both, with controls, and measures them beside real images."
+    "Grades samples of one data set by a local judge, by Gemini or by both, with controls, and measures them beside real images. `CcdiffError` for a set or a judge that is not to be had."
     def __init__(
         self,
         dataset="mnist",     # what the samples should look like: a name or a folder, as in `data.load_images`
         judge: str = "auto", # "local", "gemini", "both", or "auto": local, and Gemini if GEMINI_API_KEY is set
-        data_dir=None,       # where downloaded sets lie
-        controls: int = 10,  # images with known answers that ride along
+        data_dir=None,       # where downloaded sets lie; None for the default
+        controls: int = 10,  # images with known answers that ride along, at least 0
         run=None,            # a `Run` to log to, or anything with its methods
         image_size: int | None = None, # bring a folder's images to this size first, as training did
         **gemini,            # for `GeminiJudge`: model, rpm, joint, votes, store, replay, …
@@ -491,9 +491,19 @@ class Evaluator(_Drawing):
         self.controls = make_controls(self.ground.real, controls)
 
 # %% ../nbs/11_evaluator.ipynb #52d71489
+def _check_given(images, targets, ground):
+    "The targets as ints if these images can be judged, else a `CcdiffError`."
+    targets, channels = [check_int("target", t, 0, len(ground.class_names) - 1) for t in targets], ground.real.channels
+    shape = tuple(getattr(images, "shape", ()))
+    if getattr(images, "dtype", None) != torch.uint8 or len(shape) != 4 or not shape[0] or shape[1] != channels or shape[2] != shape[3]:
+        raise CcdiffError(f"images must be a uint8 tensor (N, {channels}, size, size), N of at least 1; this is {getattr(images, 'dtype', type(images).__name__)} {shape}. `data.denormalize` makes bytes of [-1, 1].")
+    if len(targets) != shape[0]: raise CcdiffError(f"there are {shape[0]} images and {len(targets)} targets; give one target per image.")
+    return targets
+
 def _evaluate(evaluator, images, targets, step, title, drawn, settings):
     "What `Evaluator.evaluate_images` does."
-    ground, targets, notes = evaluator.ground, [int(t) for t in targets], []
+    ground, notes = evaluator.ground, []
+    targets = _check_given(images, targets, ground)
     if images.shape[-1] != ground.size:
         notes.append(f"The samples have {images.shape[-1]} pixels a side and were brought to {ground.size} for judges and metrics.")
     seen = images if images.shape[-1] == ground.size else resize_images(images, ground.size)
@@ -647,7 +657,9 @@ def compare(
     a, # a `Report`, the folder it was saved in, its report.json, or "RUN@STEP" of a checkpoint that was evaluated
     b, # another one, which is to be better
 ) -> Comparison:
-    "Is `b` better than `a`? For each question and metric the difference, its 95 % interval, and \"better\", \"worse\" or \"cannot tell at n=…\". Raises `CcdiffError` for different judges."
+    """Is `b` better than `a`? For each question and metric the difference, its 95 % interval, and "better", "worse" or "cannot tell at n=…".
+    Newcombe's hybrid score interval (1998, method 10) for shares, a bootstrap for marks, a cautious guess for metrics, which need equal n and data set.
+    Raises `CcdiffError` for different judges, or where there is no report."""
     return _compare(_report_data(a), _report_data(b))
 
 # %% ../nbs/11_evaluator.ipynb #d434aff5

@@ -27,13 +27,13 @@ class FastClock:
     "Like the module `time` (`time()`, `sleep(s)`), but `speed` times faster: a minute of it lasts `60 / speed` real seconds."
     def __init__(
         self,
-        speed: float = 1.0, # seconds of this clock per real second
+        speed: float = 1.0, # seconds of this clock per real second, above 0
         epoch: float | None = None, # when it agreed with the wall's clock, so that two processes can share one; `None` for now
     ):
         self.speed, self.epoch = speed, time.time() if epoch is None else epoch
 
     def time(self) -> float:
-        "Seconds on this clock."
+        "Seconds since 1970 on this clock."
         return self.epoch + (time.time() - self.epoch) * self.speed
 
     def sleep(
@@ -80,7 +80,7 @@ def read_ask(
     headers,     # its headers: anything with `.get(name)`
     body: bytes, # its body
 ) -> Ask:
-    "The request as an `Ask`. Raises `ValueError` for a path or a body that the service would not know."
+    "The request as an `Ask`. Raises `ValueError` for a path that the service does not know or a body that is not JSON, `KeyError` or `TypeError` for JSON of another form."
     where = re.fullmatch(r"/(v1|v1beta)/models/([^/:]+):generateContent", path.split("?")[0])
     if not where: raise ValueError(f"no such method: {path}")
     data = _camel(json.loads(body))
@@ -97,7 +97,7 @@ def answer(
     model: str = "gemma-4-31b-it", # the version that answered
     thought: bool = False,  # is the text only a thought, which the client does not show
 ) -> dict:
-    "The body of a 200 answer with one candidate."
+    "The body of a 200 answer with one candidate, as `generateContent` of the Gemini API gives it."
     part = {"text": text} | ({"thought": True} if thought else {})
     content = {"role": "model"} | ({"parts": [part]} if text is not None else {})
     tokens = {"promptTokenCount": 300, "candidatesTokenCount": len(text or "") // 4 + 1, "totalTokenCount": 301 + len(text or "") // 4}
@@ -151,7 +151,7 @@ _spoken = {
     "rate_limit": lambda **how: (429, quota_error(**how)), "raw": lambda status=200, body=b"": (status, body),
 }
 _transport = ("delay", "hang", "reset", "disconnect", "truncated")
-ACTS = tuple(sorted([*_nothing, *_spoken, *_transport]))
+ACTS = tuple(sorted([*_nothing, *_spoken, *_transport])) # the kinds that `act` takes
 
 # %% ../nbs/92_fake_gemini.ipynb #1b166bb5
 def act(
@@ -181,7 +181,7 @@ def _transport_act(handler, a, stopping):
     return False
 
 # %% ../nbs/92_fake_gemini.ipynb #60fe0085
-MODELS = {
+MODELS = { # name: what it takes; "routed" is the model that answers in its place
     "gemma-4-31b-it": dict(system=True, json=False, levels=("MINIMAL", "HIGH")), "gemma-4-26b-a4b-it": dict(system=True, json=False, levels=("MINIMAL", "HIGH")),
     "gemma-plain": dict(system=False, json=False, levels=()), "gemini-3.5-flash-lite": dict(system=True, json=True, levels=("MINIMAL", "LOW", "MEDIUM", "HIGH")),
     "gemini-3.8-flash": dict(system=True, json=True, levels=("LOW", "MEDIUM", "HIGH")),
@@ -214,7 +214,7 @@ class Quota:
     "At most `limit` grants in any `window` seconds; `take(now)` returns None or the seconds to wait. Not thread-safe by itself."
     def __init__(
         self,
-        limit: int | None, # grants in a window; `None` for no limit
+        limit: int | None, # grants in a window, at least 1; `None` for no limit
         window: float = 60.0, # the window's length, seconds
     ):
         self.limit, self.window, self.granted = limit, window, deque()
@@ -284,7 +284,7 @@ class _Script:
         seed: int = 0, # which ones
         acts=None,     # the acts to draw from; `None` for one of every kind that a client can survive
     ):
-        "From now on let a random share of all requests go wrong."
+        "From now on let a random share of all requests go wrong; 0 ends it."
         self._share, self._rng, self._kinds = share, random.Random(seed), list(acts or _CHAOS)
 
     def _next_act(self):
@@ -299,7 +299,7 @@ _CHAOS += [act("finish", reason=r) for r in ("SAFETY", "RECITATION", "MAX_TOKENS
 
 # %% ../nbs/92_fake_gemini.ipynb #32cdfab7
 class FakeGemini(_Script):
-    "A Gemini service on 127.0.0.1 for tests, as a context manager. `url` is its address, `calls` every `Ask` it got."
+    "A Gemini service on 127.0.0.1 for tests, as a context manager. `url` is its address, `calls` every `Ask` it got, `max_inflight` the most at once. What `judge` raised comes out at the end."
     def __init__(
         self,
         judge=None,             # `Ask -> str | Act | JSON`: the answer; `None` says "1" to everything
@@ -377,7 +377,7 @@ def _serve(fake, handler, body):
 def main(
     argv=None, # arguments, for tests; `None` for the command line
 ):
-    "`python -m ccdiff.fake_gemini`: run the fake service until interrupted."
+    "`python -m ccdiff.fake_gemini`: run the fake service until interrupted. `SystemExit` for unknown flags."
     p = argparse.ArgumentParser("python -m ccdiff.fake_gemini", description="A fake Gemini service on 127.0.0.1, for trying out ccdiff-eval without a key. It says 1 to everything.")
     p.add_argument("--port", type=int, default=8099, help="where it listens (8099)")
     p.add_argument("--rpm", type=int, help="requests per minute and model; no limit by default")

@@ -149,7 +149,7 @@ class _Listener:
     "Begins and ends to listen on `self.port`."
 
     def start(self):
-        "Begin to listen."
+        "Begin to listen; returns the server. `OSError` if the port has been taken meanwhile."
         self.closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), _Handler)
         self._server.daemon_threads, self._server.fake = True, self
@@ -170,7 +170,9 @@ class _Listener:
 
 # %% ../nbs/91_fakes.ipynb #147316e9
 class FakeNeptune(_Endpoints, _Listener):
-    "A Neptune server on 127.0.0.1 for tests: `with FakeNeptune() as server:`, then `NEPTUNE_API_TOKEN=server.token`."
+    """A Neptune server on 127.0.0.1 for tests: `with FakeNeptune() as server:`, then `NEPTUNE_API_TOKEN=server.token`.
+    `runs` is `{(project, run id): FakeRun}`, `objects` the uploads `{path: bytes}`, `requests` how often each path was asked for.
+    `trouble`: None, an HTTP status, "html" or "silent". `refuse`: `{attribute or "create": code}`."""
 
     def __init__(self):
         with socket.socket() as s:
@@ -180,7 +182,7 @@ class FakeNeptune(_Endpoints, _Listener):
         self.trouble, self.refuse = None, {}
         self._lock, self._server = threading.Lock(), None
 
-    url = property(lambda self: f"http://127.0.0.1:{self.port}")
+    url = property(lambda self: f"http://127.0.0.1:{self.port}", doc="The address.")
 
     @property
     def token(self):

@@ -31,7 +31,7 @@ from .metrics import to_ink
 def pixels(
     images, # (N, C, H, W) tensor or array, C = 1 or 3: uint8, or float in [-1, 1] or [0, 1], as `metrics.to_ink` reads them
 ):
-    "The images as a uint8 array (N, H, W, C). Raises `CcdiffError` for another shape or range, for NaN, and for dark strokes on white."
+    "The images as a uint8 array (N, H, W, C) in [0, 255]. Raises `CcdiffError` for another shape or range, for NaN, and for dark strokes on white."
     import numpy as np
     ink = to_ink(images)
     if ink.shape[1] not in (1, 3): raise CcdiffError(f"images of shape {tuple(ink.shape)} cannot be judged: give (N, 1, H, W) or (N, 3, H, W).")
@@ -42,7 +42,7 @@ def pixels(
 
 # %% ../nbs/10b_gemini.ipynb #06f690d8
 def to_png(
-    image,           # (H, W, C) uint8 array
+    image,           # (H, W, C) uint8 array, C = 1 or 3
     side: int = 448, # the longer side of the picture, pixels
 ) -> bytes:
     "The picture that is sent: enlarged by a bicubic filter, as PNG."
@@ -55,7 +55,7 @@ def to_png(
     return file.getvalue()
 
 # %% ../nbs/10b_gemini.ipynb #72c58270
-SYSTEM_PROMPT = "You judge small greyscale pictures, one at a time. Look only at the picture. Answer with exactly what is asked for: no explanation and no other words."
+SYSTEM_PROMPT = "You judge small greyscale pictures, one at a time. Look only at the picture. Answer with exactly what is asked for: no explanation and no other words." # goes with every question
 _asked = {
     "is_digit": "Does this picture show one digit from 0 to 9 that can be read? Clumsy and unusual digits count. Noise, scribbles, letters, and several "
                 "digits on top of each other do not. Answer 1 for yes or 0 for no.",
@@ -70,9 +70,9 @@ _scales = {"is_digit": range(2), "correct_digit": range(10), "hand_writing": ran
 
 def read_answer(
     question: str, # a name in `QUESTIONS`
-    said,          # what the model said
+    said,          # what the model said, a text; `None` is no answer
 ) -> int | None:
-    "The answer in `said`: 0/1, the digit that was seen (-1 for none), or 1 to 5; `None` if it cannot be told."
+    "The answer in `said`: 0/1, the digit that was seen (-1 for none), or 1 to 5; `None` if it cannot be told. `KeyError` for another question."
     if said is None: return None
     words = str(said).strip().lower()
     numbers = set(re.findall(r"[-+]?\d+(?:[.,:/]\d+)*", words))
@@ -107,8 +107,8 @@ class Prompt:
         values = {q: read_answer(q, found.get(q, "")) for q in self.questions}
         return None if None in values.values() else values
 
-PROMPTS = tuple(Prompt(q, (q,), text) for q, text in _asked.items())
-JOINT_PROMPT = Prompt("joint", tuple(_asked), _joint)
+PROMPTS = tuple(Prompt(q, (q,), text) for q, text in _asked.items()) # one for each question
+JOINT_PROMPT = Prompt("joint", tuple(_asked), _joint) # all three in one request
 
 # %% ../nbs/10b_gemini.ipynb #b5f1a9eb
 _schema = """
@@ -122,11 +122,11 @@ create table if not exists models (model text primary key, modes text);
 def answer_key(
     model: str,     # the model's name as it was asked for
     prompt: Prompt, # the question
-    image: str,     # sha256 of the image's pixels
-    side: int,      # the size of the picture that was sent
-    vote: int = 0,  # which of several votes
+    image: str,     # sha256 of the image's shape and pixels, hex
+    side: int,      # the longer side of the picture that was sent, pixels
+    vote: int = 0,  # which of several votes, from 0
 ) -> str:
-    "The key of an answer: sha256 over all that could change it."
+    "The key of an answer: sha256 over all that could change it, 64 hex digits."
     return hashlib.sha256(f"{model}|{prompt.name}|{prompt.fingerprint}|{image}|{side}|{vote}".encode()).hexdigest()
 
 # %% ../nbs/10b_gemini.ipynb #048c6f1a
@@ -151,7 +151,7 @@ class AnswerStore:
         sql: str, # one statement
         *values,  # what stands for its question marks
     ) -> list:
-        "The rows of one statement, committed at once."
+        "The rows of one statement, committed at once, a list of `sqlite3.Row`s. `sqlite3.Error` if it fails."
         with self._lock: return self._db.execute(sql, values).fetchall()
 
     def close(self):
@@ -174,16 +174,16 @@ def keep_answer(
     key: str,           # its key
     **row,              # the columns of the table `answers`
 ):
-    "Store one answer for good. The first answer to a question stays."
+    "Store one answer for good. The first answer to a question stays. `sqlite3.Error` if it cannot be stored."
     row = {"key": key, **row, "answer": json.dumps(row["answer"])}
     store.run(f"insert or ignore into answers ({', '.join(row)}) values ({', '.join('?' * len(row))})", *row.values())
 
 # %% ../nbs/10b_gemini.ipynb #aa931424
 class RateLimit:
-    "At most `rpm` requests in any 60 s, counted at the receiver, over all threads and all processes that share the store."
+    "At most `rpm` requests in any 60 s, counted at the receiver, over all threads and all processes that share the store. `CcdiffError` for an `rpm` below 1."
     def __init__(
         self,
-        rpm: int,           # requests per minute
+        rpm: int,           # requests per minute, at least 1
         store: AnswerStore, # its log of requests is the limiter's memory
         model: str,         # the quota is per model
         clock=time,         # `time()` and `sleep(s)`
@@ -194,7 +194,7 @@ class RateLimit:
 
     def pause(
         self,
-        seconds: float, # how long
+        seconds: float, # how long, on the limiter's clock
     ):
         "Let nobody send for that long, whichever thread asks."
         self.paused_until = max(self.paused_until, self.clock.time() + seconds)
@@ -244,7 +244,7 @@ def end_turn(
 @dataclass
 class Trouble:
     "Why a request gave no answer."
-    kind: str                  # limited, failed, empty, cut, unparsable, blocked, unable, refused, or stop
+    kind: str                  # "limited", "failed", "empty", "cut", "unparsable", "blocked", "unable", "refused" or "stop"
     text: str                  # what happened, for people
     wait: float | None = None  # the pause that the service asks for, seconds
     lacks: str = ""            # what the model cannot do: "system", "json", "thinking" or "resolution"
@@ -301,7 +301,7 @@ def understand(
     if code == 404: return Trouble("stop", f"the service has no model {model!r}: retired, or misspelt. Try --gemini-model {DEFAULT_MODEL} or gemini-3.5-flash-lite.")
     return Trouble("failed", f"{code} {getattr(error, 'status', '') or ''}".strip())
 
-DEFAULT_MODEL = "gemma-4-31b-it"
+DEFAULT_MODEL = "gemma-4-31b-it" # the model that judges unless another is named
 
 # %% ../nbs/10b_gemini.ipynb #c5e77882
 _blocks = ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY")
@@ -346,7 +346,7 @@ def make_request(
     modes: Modes,   # how the model is spoken to
     budget: int = 1024, # tokens that the answer may have, thoughts among them
 ) -> tuple:
-    "(text, config) for `generate_content`; the target has no way in."
+    "(text, config dict) for `generate_content` of google-genai; the target has no way in."
     config = {"max_output_tokens": budget, "automatic_function_calling": {"disable": True}}    # nothing is called; some versions of the client warn otherwise
     if modes.thinking: config["thinking_config"] = {"thinking_level": modes.thinking}
     if modes.resolution: config["media_resolution"] = modes.resolution
@@ -371,18 +371,18 @@ class _Grading:
     "What a `GeminiJudge` does with images."
     def grade(
         self,
-        images,        # (N, 1, H, W) uint8, or float in [-1, 1], white on black
-        targets,       # (N,) the digit asked for; never sent
+        images,        # as `pixels` reads them: (N, C, H, W), white on black
+        targets,       # (N,): the digit asked for, 0 to 9; never sent
         on=None,       # called with each `Answer` as it comes
     ) -> "GeminiGrades":
-        "Ask what is not yet stored and return all answers. One bad answer raises nothing; Ctrl-C keeps what came."
-        return _grade(self, images, [int(t) for t in targets], on)
+        "Ask what is not yet stored and return all answers. One bad answer raises nothing; Ctrl-C keeps what came. `CcdiffError` for images or targets that cannot be asked about."
+        return _grade(self, images, [check_int("target", t) for t in targets], on)
 
     def open_questions(
         self,
         images, # as for `grade`
     ) -> tuple:
-        "(requests that are still to be made, answers that are already stored); asks nothing."
+        "(requests that are still to be made, answers that are already stored), two ints; asks nothing. `CcdiffError` for images that cannot be asked about."
         keys = {t.key for tasks in _tasks(self, pixels(images)) for t in tasks}
         stored = len(find_answers(self.store, keys))
         return len(keys) - stored, stored
@@ -393,19 +393,19 @@ class _Grading:
 
 # %% ../nbs/10b_gemini.ipynb #124ea107
 class GeminiJudge(_Grading):
-    "A vision-language model behind the Gemini API as a judge of digits; each answer is stored as it comes, and nothing is asked twice."
+    "A vision-language model behind the Gemini API as a judge of digits; each answer is stored as it comes, and nothing is asked twice. `CcdiffError` without a key, or for a number out of range."
     def __init__(
         self,
         model: str = DEFAULT_MODEL, # the model's name on the service
-        rpm: int = 20,              # requests per minute
+        rpm: int = 20,              # requests per minute, at least 1
         store=None,                 # an `AnswerStore`, a path, or `None` for the one in the runs directory
         joint: bool = False,        # all three questions in one request
-        votes: int = 1,             # how often each question is asked
-        side: int = 448,            # the longer side of the picture that is sent
+        votes: int = 1,             # how often each question is asked, at least 1
+        side: int = 448,            # the longer side of the picture that is sent, 28 to 4096 pixels
         replay: bool = False,       # ask nothing; use only what is stored
         slack_s: float = 5,         # the longest time from leaving to arriving, seconds
         timeout_s: float = 60,      # how long to wait for one answer, at least 10 seconds
-        workers: int = 8,           # requests under way at the same time
+        workers: int = 8,           # requests under way at the same time, at least 1
         show_progress: bool = True, # a bar with the time left
         client=None,                # a `genai.Client` of your own instead of the key in GEMINI_API_KEY
         clock=time,                 # `time()` and `sleep(s)`; tests have a faster one
@@ -581,11 +581,11 @@ def _advance(bar, judge):
 
 # %% ../nbs/10b_gemini.ipynb #b9c133d4
 def minutes(
-    requests: int,        # how many
-    rpm: int,             # the limit per minute
+    requests: int,        # how many, at least 0
+    rpm: int,             # the limit per minute, at least 1
     latency_s: float = 2, # how long an answer takes, seconds
 ) -> float:
-    "How long that many requests take under the limit: `rpm` at once, and then `rpm` every 60 seconds and one answer time."
+    "How long that many requests take under the limit, in minutes: `rpm` at once, and then `rpm` every 60 seconds and one answer time."
     return 0.0 if requests <= 0 else ((requests - 1) // rpm * (60 + min(latency_s, 5)) + latency_s) / 60
 
 # %% ../nbs/10b_gemini.ipynb #11fffc44
@@ -679,14 +679,14 @@ def _notes(judge, versions):
 PRICES = {"gemini-3.5-flash-lite": (0.30, 2.50), "gemini-3.6-flash": (1.50, 7.50)}   # dollars per million tokens in, out
 
 def cost_table(
-    requests: int,              # how many requests are still to be made
+    requests: int,              # how many requests are still to be made, at least 0
     stored: int = 0,            # how many answers are there already
-    rpm: int = 20,              # requests per minute
+    rpm: int = 20,              # requests per minute, at least 1
     model: str = DEFAULT_MODEL, # the model's name
     joint: bool = False,        # all questions in one request
     latency_s: float = 2.0,     # how long an answer takes, seconds
 ) -> dict:
-    "What a run will take: requests, minutes, tokens and dollars (None where no price is known)."
+    "What a run will take: {\"requests\", \"stored\", \"minutes\", \"tokens in\", \"tokens out\", \"dollars\"}; dollars by `PRICES`, None where no price is known."
     words = sum(len(p.text) + len(SYSTEM_PROMPT) for p in ([JOINT_PROMPT] if joint else PROMPTS)) / (1 if joint else 3) / 4
     tokens_in, tokens_out = round(requests * (280 + words)), requests * (30 if joint else 2)
     price = PRICES.get(model)

@@ -38,7 +38,7 @@ class Question:
     meaning: str # one line for people
 
 # %% ../nbs/10a_judge.ipynb #b3c6d524
-QUESTIONS = {q.name: q for q in (
+QUESTIONS = {q.name: q for q in ( # name: the `Question`; every judge answers all three
     Question("is_digit", 0, 1, "is it a digit at all?"),
     Question("correct_digit", 0, 1, "is it the digit that was asked for?"),
     Question("hand_writing", 1, 5, "how much does it look like handwriting, from 1 (not at all) to 5?"))}
@@ -46,7 +46,7 @@ QUESTIONS = {q.name: q for q in (
 # %% ../nbs/10a_judge.ipynb #2386b4fd
 @dataclass(frozen=True)
 class Answer:
-    "What a judge said about one image; `value` is None when there is no answer, and `status` then says why."
+    "What a judge said about one image; `value` is None when there is no answer, and `status` then says why. `CcdiffError` for a value off the scale, or missing without a reason."
     sample: int                   # the image's place in the batch that was graded
     question: str                 # a name in `QUESTIONS`
     value: int | float | None     # 0 or 1, or 1 to 5
@@ -71,7 +71,7 @@ class Stat:
     "Summary of the answers to one question: counts, mean, extremes and a 95 % interval of the mean; None where there is no answer."
     n: int               # answers there are
     missing: int         # answers there are not
-    mean: float | None
+    mean: float | None   # of the answers there are, on the question's scale
     min: float | None    # the least answer
     max: float | None    # the greatest answer
     ci95: tuple[float, float] # Wilson's interval for 0/1, bootstrap for 1 to 5; the whole scale when n is 0
@@ -81,7 +81,7 @@ def summarize_answers(
     answers,       # `Answer`s
     question: str, # a name in `QUESTIONS`
 ) -> Stat:
-    "The `Stat` of the answers to `question`; means are over those that were answered, a missing answer never counts as 0."
+    "The `Stat` of the answers to `question`; means are over those that were answered, a missing answer never counts as 0. `CcdiffError` for another question."
     q = QUESTIONS[check_choice("question", question, QUESTIONS)]
     values = [a.value for a in answers if a.question == question]
     given = [v for v in values if v is not None]
@@ -113,7 +113,7 @@ class Grades:
         sample: int,   # the image's place in the batch
         question: str, # a name in `QUESTIONS`
     ):
-        "The answer's value, or None if it is missing."
+        "The answer's value, 0 or 1, or 1 to 5; None if it is missing."
         return next((a.value for a in self.answers if a.sample == sample and a.question == question), None)
 
 # %% ../nbs/10a_judge.ipynb #c0f9ff26
@@ -206,11 +206,11 @@ def _phase(ink, labels, n, g):
 
 # %% ../nbs/10a_judge.ipynb #17b89b23
 def warp(
-    ink: torch.Tensor,          # (N, C, H, W) in [0, 1]
-    g: torch.Generator,         # the numbers drawn
+    ink: torch.Tensor,          # float32 (N, C, H, W) in [0, 1]
+    g: torch.Generator,         # the numbers drawn, on the CPU
     turn: float = 0.22,         # greatest rotation, radians
-    scale: float = 0.12,        # greatest change of size
-    shear: float = 0.2,         # greatest shear
+    scale: float = 0.12,        # greatest change of height and of width, as a share of them
+    shear: float = 0.2,         # greatest shear, as a slope
     shift: float = 1 / 7,       # greatest shift, in halves of the image
     bend: float = 0.0,          # standard deviation of a smooth displacement, in halves of the image
 ) -> torch.Tensor:
@@ -225,10 +225,12 @@ def warp(
     return F.grid_sample(ink, grid, align_corners=False)
 
 # %% ../nbs/10a_judge.ipynb #1cfb2730
-TRAIN_LETTERS, TEST_LETTERS, LOOKALIKES = "CcdFfJjLMmPpUuVvXx", "AaEeHhKkNnRrTtWwYy", "BDGIOQSZbgilqosz"
-TRAIN_FONTS = ("DejaVuSans DejaVuSans-Bold DejaVuSans-Oblique DejaVuSans-BoldOblique DejaVuSansMono DejaVuSansMono-Bold "
+TRAIN_LETTERS, TEST_LETTERS, LOOKALIKES = "CcdFfJjLMmPpUuVvXx", "AaEeHhKkNnRrTtWwYy", "BDGIOQSZbgilqosz" # no letter is in two of them
+TRAIN_FONTS = ( # the fonts of matplotlib that training letters are drawn in
+               "DejaVuSans DejaVuSans-Bold DejaVuSans-Oblique DejaVuSans-BoldOblique DejaVuSansMono DejaVuSansMono-Bold "
                "DejaVuSansMono-Oblique STIXGeneral STIXGeneralBol cmr10 cmss10 cmtt10 cmb10").split()
-TEST_FONTS = ("DejaVuSerif DejaVuSerif-Bold DejaVuSerif-Italic DejaVuSerif-BoldItalic STIXGeneralItalic STIXGeneralBolIta "
+TEST_FONTS = ( # and those of the test
+              "DejaVuSerif DejaVuSerif-Bold DejaVuSerif-Italic DejaVuSerif-BoldItalic STIXGeneralItalic STIXGeneralBolIta "
               "cmmi10 cmti10").split()
 
 def _draw_glyph(char, font):
@@ -250,7 +252,7 @@ def glyph_sheet(
     characters: str, # what to draw
     fonts: tuple,    # names of the TrueType fonts that come with matplotlib
 ) -> tuple:
-    "(ink (N, 1, 28, 28), list of the characters): every character that the fonts have, drawn as MNIST would frame it."
+    "(ink float32 (N, 1, 28, 28) in [0, 1], list of the N characters): every character that the fonts have, drawn as MNIST would frame it."
     import matplotlib
     from matplotlib.ft2font import FT2Font
     from PIL import ImageFont
@@ -265,10 +267,10 @@ def glyph_sheet(
 
 # %% ../nbs/10a_judge.ipynb #34890ceb
 def blur(
-    ink: torch.Tensor, # (N, C, H, W)
-    sigma,             # standard deviation in pixels: a number, or a tensor (N,)
+    ink: torch.Tensor, # float32 (N, C, H, W)
+    sigma,             # standard deviation in pixels, above 0 and well below 4, where the kernel ends: a number, or a tensor (N,)
 ) -> torch.Tensor:
-    "Gaussian blur, each image with its own sigma; the ground outside is 0."
+    "Gaussian blur, each image with its own sigma; the ground outside is 0. Same shape."
     n, c = ink.shape[:2]
     sigma = torch.as_tensor(sigma, dtype=torch.float32).expand(n).repeat_interleave(c)
     kernel = torch.exp(-torch.arange(-4.0, 5)**2 / (2 * sigma[:, None]**2))
@@ -306,12 +308,12 @@ def _signs(ink, labels, n, g):
     return torch.cat([_penned(letters, n // 2, g), _penned(other, n - n // 2, g)])
 
 def coarsen(
-    ink: torch.Tensor,  # (N, C, 28, 28) in [0, 1]
+    ink: torch.Tensor,  # float32 (N, C, 28, 28) in [0, 1]
     g: torch.Generator, # the numbers drawn
-    low: int = 10,      # the least number of pixels a side
+    low: int = 10,      # the least number of pixels a side, at least 1
     high: int = 20,     # the greatest
 ) -> torch.Tensor:
-    "Every image reduced to its own small number of pixels a side and enlarged again."
+    "Every image reduced to its own small number of pixels a side and enlarged again; same shape and range."
     size = torch.randint(low, high + 1, (len(ink),), generator=g)
     out = torch.empty_like(ink)
     for s in size.unique().tolist():
@@ -326,9 +328,10 @@ def _lookalikes(ink, labels, n, g): return warp(_some(glyph_sheet(LOOKALIKES, tu
 def printed_digits(
     n: int,             # how many
     g: torch.Generator, # the numbers drawn
-    part: str = "test", # fonts of the "train" part or of the "test" part
+    part: str = "test", # fonts of the "train" part, bent and thickened, or of the "test" part as they are
 ) -> tuple:
-    "(ink (n, 1, 28, 28), labels (n,)): digits of printed fonts; digits, but not handwriting."
+    "(ink float32 (n, 1, 28, 28) in [0, 1], labels int64 (n,)): digits of printed fonts; digits, but not handwriting. `CcdiffError` for another part."
+    check_choice("part", part, ["train", "test"])
     sheet, chars = glyph_sheet("0123456789", tuple(TRAIN_FONTS if part == "train" else TEST_FONTS))
     i = torch.randint(len(sheet), (n,), generator=g)
     return (_penned(sheet[i], n, g) if part == "train" else sheet[i]), torch.tensor([int(c) for c in chars])[i]
@@ -337,13 +340,13 @@ def printed_digits(
 @dataclass(frozen=True)
 class Family:
     "A kind of image that is not a digit."
-    make: Callable       # (ink, labels, n, generator) -> (n, 1, 28, 28), not yet clipped
+    make: Callable       # (ink (N, 1, 28, 28), labels (N,), n, generator) -> (n, 1, 28, 28), not yet clipped
     share: float         # weight among the training's negatives; 0 for a family kept for the test
     letters: bool = False # True if it makes sense only beside digits
     counted: bool = True # False if its images may pass for digits; printed, but not held against a judge
 
 # %% ../nbs/10a_judge.ipynb #eda87731
-FAMILIES = {
+FAMILIES = { # name: how such images are made, and how many of them training sees
     "uniform noise": Family(_uniform, 0.04), "gaussian noise": Family(_gaussian, 0), "salt and pepper": Family(_salt, 0.04),
     "permuted pixels": Family(_permuted, 0), "scrambled phases": Family(_phase, 0), "blobs": Family(_blobs, 0.07),
     "scribbles": Family(_scribble, 0.15), "jigsaw": Family(_jigsaw, 0.05), "erased": Family(_erased, 0.07),
@@ -354,12 +357,12 @@ FAMILIES = {
 
 def negatives(
     family: str,          # a name in `FAMILIES`
-    ink: torch.Tensor,    # real images (N, C, 28, 28) in [0, 1]
-    labels: torch.Tensor, # their labels (N,)
+    ink: torch.Tensor,    # real images, float32 (N, C, 28, 28) in [0, 1]
+    labels: torch.Tensor, # their labels, int64 (N,)
     n: int,               # how many to make
     g: torch.Generator,   # the numbers drawn
 ) -> torch.Tensor:
-    "n images of a family in [0, 1], with as many channels as `ink`."
+    "`n` images of a family, float32 `(n, C, 28, 28)` in [0, 1]. `CcdiffError` for a family that is not in `FAMILIES`."
     made = FAMILIES[check_choice("family", family, FAMILIES)].make(ink[:, :1], labels, n, g)
     return made.clamp(0, 1).expand(-1, ink.shape[1], -1, -1)
 
@@ -367,7 +370,7 @@ def negatives(
 class JudgeNet(nn.Module):
     "Ink `(N, C, 28, 28)` in [0, 1] -> logits `(N, num_classes + 1)`, the last for \"none of them\", and features `(N, 64)`; 127 k parameters."
     def __init__(self,
-                 num_classes: int = 10, # classes of the image set
+                 num_classes: int = 10, # classes of the image set, at least 1
                  channels: int = 1):    # 1 for grey, 3 for colour
         super().__init__()
         conv = lambda i, o, k, s: [nn.Conv2d(i, o, k, s, k // 2, bias=False), nn.BatchNorm2d(o), nn.ReLU()]
@@ -376,17 +379,17 @@ class JudgeNet(nn.Module):
         self.head = nn.Linear(64, num_classes + 1)
 
     def forward(self,
-                ink): # (N, C, 28, 28) in [0, 1]
-        "Logits and features."
+                ink): # float32 (N, C, 28, 28) in [0, 1]
+        "Logits (N, num_classes + 1) and features (N, 64), at least 0."
         features = self.body(ink * 2 - 1)
         return self.head(features), features
 
 # %% ../nbs/10a_judge.ipynb #159859f1
 def corrupt(
-    ink: torch.Tensor,  # (N, C, H, W) in [0, 1]
+    ink: torch.Tensor,  # float32 (N, C, H, W) in [0, 1]
     g: torch.Generator, # the numbers drawn
 ) -> torch.Tensor:
-    "About six images in ten blurred, faded or with noise on them (some two of these), the rest as they are."
+    "About six images in ten blurred, faded or with noise on them (some two of these), the rest as they are; same shape and range."
     n = len(ink)
     pick = _rand(g, n)
     if (soft := pick < 0.2).any():
@@ -471,8 +474,8 @@ def _calibrate(net, ink, labels, num_classes, per_class=100):
 @dataclass(frozen=True)
 class Look:
     "What a LocalJudge sees in a batch of N images, before anyone asks which digit was meant."
-    probabilities: torch.Tensor # (N, num_classes + 1), calibrated; the last is "none of them"
-    features: torch.Tensor      # (N, 64)
+    probabilities: torch.Tensor # float32 (N, num_classes + 1) in [0, 1], calibrated; the last is "none of them"
+    features: torch.Tensor      # float32 (N, 64)
     is_digit: torch.Tensor      # bool (N,)
     digit: torch.Tensor         # int64 (N,): the likeliest class, or -1 if the judge is sure that it is none of them
 
@@ -500,7 +503,7 @@ class _Looks:
     def look(self,
              images, # (N, C, H, W) as the judge was fitted on: uint8, or float in [0, 1] or [-1, 1]
              value_range: str | None = None): # see `metrics.to_ink`
-        "The `Look` at a batch."
+        "The `Look` at a batch. `CcdiffError` for images of another size, dark on light, or that `metrics.to_ink` refuses."
         ink = to_ink(images, value_range)
         _check_frame(ink, self.card)
         logits, features = _run_net(self.net, _to_net_size(ink))
@@ -509,9 +512,9 @@ class _Looks:
         return Look(p, features, 1 - p[:, -1] >= self.card["threshold"], digit)
 
     def typicality(self,
-                   features, # (N, 64), from `look`
-                   targets): # (N,) the classes asked for
-        "p (N,): the share of real images of that class that are at least as odd as this one."
+                   features, # float32 (N, 64), from `look`
+                   targets): # (N,): the classes asked for, whole numbers
+        "p, float32 (N,) in [0, 1]: the share of real images of that class that are at least as odd as this one."
         targets = torch.as_tensor(targets)
         odd = torch.full((len(features),), math.inf)
         for c in targets.unique().tolist():
@@ -527,7 +530,7 @@ class _Grades(_Looks):
               targets, # (N,): the class asked for
               on: Callable[[Answer], None] | None = None, # called with each answer as it comes
               value_range: str | None = None) -> Grades: # see `metrics.to_ink`
-        "The `Grades` of a batch; nothing is ever missing. Raises `CcdiffError` for images it cannot be asked about."
+        "The `Grades` of a batch; nothing is ever missing. Raises `CcdiffError` for images it cannot be asked about, and for targets that are no classes or not as many."
         targets = [check_int("target", t, 0, len(self.card["classes"]) - 1) for t in (targets.tolist() if hasattr(targets, "tolist") else targets)]
         if len(targets) != len(images): raise CcdiffError(f"there are {len(images)} images and {len(targets)} targets.")
         look = self.look(images, value_range)
@@ -584,7 +587,7 @@ class _Stored(_Grades):
 
     def save(self,
              folder): # an existing folder
-        "Write the judge's two files, which `LocalJudge.load(name, folder)` reads."
+        "Write the judge's two files, which `LocalJudge.load(name, folder)` reads. `OSError` if they cannot be written."
         _write_judge(self, folder)
 
 # %% ../nbs/10a_judge.ipynb #76233562
@@ -596,7 +599,7 @@ class LocalJudge(_Stored):
     def load(cls,
              name: str = "mnist", # a judge of the package, or of `folder`
              folder=None):        # where a judge was saved; None for the package's own
-        "A saved judge; its weights are checked against the card's sha256."
+        "A saved judge. `CcdiffError` if there is none of that name, or its weights do not have the sha256 on its card."
         if folder is None: check_choice("judge", name, JUDGES, hint="For other images use LocalJudge.fit(images).")
         return cls(*_read_judge(name, folder or files("ccdiff") / "weights"), name)
 
@@ -604,18 +607,19 @@ class LocalJudge(_Stored):
     def fit(cls,
             images: ImageSet,          # what people drew: real images with their classes
             name: str | None = None,   # the judge's name; None for the image set's
-            epochs: int | None = None, # None: as many as make about 150,000 images, a minute on one core
+            epochs: int | None = None, # at least 1; None: as many as make about 150,000 images, a minute on one core
             seed: int = 0,             # of weights, order, warps, negatives and the held-out part
             letters: bool | None = None, # learn that letters are no digits; None: if the classes are the ten digits
-            held_out: float = 0.2,     # the share of every class kept from training, for calibration and references
+            held_out: float = 0.2,     # the share of every class kept from training, for calibration and references; above 0 and below 1
             on: Callable[[int, float], None] | None = None): # called with (epoch, mean loss)
-        "A new judge. The same images and seed give the same judge on the same machine and number of threads."
+        "A new judge. The same images and seed give the same judge on the same machine and number of threads. `CcdiffError` for a number out of range, or if fewer than 10 images of a class are held out."
         return _fit(cls, images, name or images.name, epochs, seed, letters, held_out, on)
 
 # %% ../nbs/10a_judge.ipynb #46ee4b9d
 def _fit(cls, images, name, epochs, seed, letters, held_out, on):
     "See `LocalJudge.fit`."
     images = images.to("cpu")
+    if not 0 < held_out < 1: raise CcdiffError(f"held_out={held_out!r} must lie between 0 and 1, for instance 0.2.")
     least = int(torch.bincount(images.labels, minlength=images.num_classes).min())
     if least * held_out < 10: raise CcdiffError(f"the smallest class has {least} images; a judge needs at least {math.ceil(10 / held_out)} of each class.")
     if letters is None: letters = list(map(str, images.class_names)) == list("0123456789")
@@ -634,11 +638,11 @@ def _fit(cls, images, name, epochs, seed, letters, held_out, on):
 
 # %% ../nbs/10a_judge.ipynb #d55885f1
 def calibration_error(
-    probabilities: torch.Tensor, # (N, K): what the judge believed
-    labels: torch.Tensor,        # (N,): what was true
-    bins: int = 15,              # equal steps of confidence
+    probabilities: torch.Tensor, # (N, K) in [0, 1]: what the judge believed
+    labels: torch.Tensor,        # int64 (N,): what was true
+    bins: int = 15,              # equal steps of confidence, at least 1
 ) -> float:
-    "Expected calibration error (Guo et al. 2017): the mean gap between confidence and accuracy, over bins of confidence."
+    "Expected calibration error (Guo et al. 2017), in [0, 1]: the mean gap between confidence and accuracy, over bins of confidence."
     confidence, guess = probabilities.max(1)
     at = (confidence * bins).long().clamp_max(bins - 1)
     gap = confidence.double() - (guess == labels).double()
@@ -656,7 +660,7 @@ def measure_judge(
     n: int = 2000,    # images of each family of what is no digit
     seed: int = 0,    # of the faults and the families
 ) -> dict:
-    "What a judge gets right: accuracy, calibration error, shares of real, faulty and printed digits passed, of every family passed, mean grades."
+    "What a judge gets right, as JSON holds it: accuracy, calibration error, shares of real, faulty and printed digits passed, of every family passed, mean grades. `CcdiffError` as `look`."
     ink, labels, card = to_ink(images.images), images.labels, judge.card
     look = judge.look(ink, "0..1")
     grade = lambda features, targets: float(1 + torch.bucketize(judge.typicality(features, targets), torch.tensor(GRADE_CUTS), right=True).float().mean())

@@ -28,10 +28,10 @@ from .core import CcdiffError, check_choice, check_int, generator
 from .data import ImageSet, split_images
 
 # %% ../nbs/09_metrics.ipynb #b613dab5
-VALUE_RANGES = {"0..255": (0.0, 255.0), "0..1": (0.0, 1.0), "-1..1": (-1.0, 1.0)}
+VALUE_RANGES = {"0..255": (0.0, 255.0), "0..1": (0.0, 1.0), "-1..1": (-1.0, 1.0)} # name: (bare ground, full stroke)
 
 def to_ink(
-    images,                         # (N, C, H, W): uint8, or float in [0, 1] or [-1, 1]; a tensor or an array
+    images,                         # (N, C, H, W), N of at least 1: uint8, or float in [0, 1] or [-1, 1]; a tensor or an array
     value_range: str | None = None, # a name in `VALUE_RANGES`; None: uint8 is 0..255, floats with a value below 0 are -1..1, others 0..1
 ) -> torch.Tensor:
     "Float32 `(N, C, H, W)` in [0, 1] on the CPU; `CcdiffError` for other shapes, NaN, or values outside the range."
@@ -52,11 +52,11 @@ def to_ink(
 
 # %% ../nbs/09_metrics.ipynb #5a30b4ab
 def wilson_interval(
-    successes: int,           # how many answers were 1
-    n: int,                   # how many answers there were
-    confidence: float = 0.95, # the share of such intervals that hold the truth
+    successes: int,           # how many answers were 1, from 0 to n
+    n: int,                   # how many answers there were, at least 0
+    confidence: float = 0.95, # the share of such intervals that hold the truth, between 0 and 1
 ) -> tuple[float, float]:
-    "Wilson's score interval for a share, by scipy; (0, 1) when there are no answers at all."
+    "Wilson's score interval (1927) for a share, `(low, high)` in [0, 1], by scipy; (0, 1) when there are no answers at all. `CcdiffError` for counts that do not fit."
     from scipy.stats import binomtest
     n = check_int("n", n, 0); successes = check_int("successes", successes, 0, n)
     if not n: return 0.0, 1.0
@@ -67,10 +67,10 @@ def wilson_interval(
 def bootstrap_interval(
     values,                            # numbers, (n,)
     bounds: tuple = (1.0, 5.0),        # the least and the greatest value there can be
-    confidence: float = 0.95,          # the share of such intervals that hold the truth
+    confidence: float = 0.95,          # the share of such intervals that hold the truth, between 0 and 1
     seed: int = 0,                     # of the redrawing: the same answers give the same interval
 ) -> tuple[float, float]:
-    "Percentile bootstrap interval of the mean, by scipy; for answers that are all equal (or one, or none) a bound from Wilson's interval."
+    "Percentile bootstrap interval of the mean, `(low, high)` within `bounds`, 2,000 draws by scipy; from Wilson's interval if all are equal, the bounds if there are none. `CcdiffError` for values outside."
     from scipy.stats import bootstrap
     values = np.asarray(values, dtype=float).ravel()
     low, high = map(float, bounds)
@@ -85,19 +85,19 @@ def bootstrap_interval(
 
 # %% ../nbs/09_metrics.ipynb #595e74b2
 def corrected_share(
-    share: float,       # the share that the judge reports
-    sensitivity: float, # of true ones, the share that it calls true
-    specificity: float, # of false ones, the share that it calls false
+    share: float,       # the share that the judge reports, in [0, 1]
+    sensitivity: float, # of true ones, the share that it calls true, in [0, 1]
+    specificity: float, # of false ones, the share that it calls false, in [0, 1]
 ) -> float | None:
-    "The Rogan–Gladen estimate of the true share, in [0, 1]; None for a judge that is no better than chance."
+    "The estimate of the true share, in [0, 1], by Rogan and Gladen (1978); None for a judge that is no better than chance."
     skill = sensitivity + specificity - 1
     return None if skill <= 0 else min(1.0, max(0.0, (share + specificity - 1) / skill))
 
 # %% ../nbs/09_metrics.ipynb #fabef1f7
-FEATURE_NETS = ("reader 5×5", "reader 3×3", "compressor")
+FEATURE_NETS = ("reader 5×5", "reader 3×3", "compressor") # the kinds of `FeatureNet`; distances are measured in all three
 
 class FeatureNet(nn.Module):
-    "Ink `(N, 1, 28, 28)` in [0, 1] -> features `(N, 64)`, scaled to a mean variance of 1 over MNIST."
+    "Ink float32 `(N, 1, 28, 28)` in [0, 1] -> features float32 `(N, 64)`, scaled to a mean variance of 1 over MNIST. `CcdiffError` for a kind that is not in `FEATURE_NETS`."
     num_features = 64
 
     def __init__(self,
@@ -112,8 +112,8 @@ class FeatureNet(nn.Module):
         self.register_buffer("scale", torch.ones(()))
 
     def forward(self,
-                ink): # (N, 1, 28, 28) in [0, 1]
-        "Features (N, 64)."
+                ink): # float32 (N, 1, 28, 28) in [0, 1]
+        "Features, float32 (N, 64)."
         return self.body(ink * 2 - 1) / self.scale
 
 # %% ../nbs/09_metrics.ipynb #e92d2f98
@@ -123,9 +123,9 @@ class _AsFeatures(nn.Module):
     def forward(self, features): return features
 
 def moments(
-    features: torch.Tensor, # (N, D)
+    features: torch.Tensor, # (N, D), N of at least 2
 ) -> tuple:
-    "(mean (D,), covariance (D, D), N) in double precision."
+    "(mean (D,), unbiased covariance (D, D), N) in double precision."
     f = features.double()
     return f.mean(0), torch.cov(f.T), len(f)
 
@@ -135,7 +135,7 @@ def frechet_distance(
     cov: torch.Tensor,      # of the real features, (64, 64)
     n: int,                 # how many real features there were
 ) -> float:
-    "Fréchet distance between the Gaussians of the samples' features and of the real ones (torchmetrics, double precision)."
+    "Fréchet distance, at least 0, between the Gaussians of the samples' features and of the real ones (Heusel et al. 2017; torchmetrics, double precision). `RuntimeError` for one sample."
     from torchmetrics.image.fid import FrechetInceptionDistance
     fid = FrechetInceptionDistance(feature=_AsFeatures())
     fid.real_features_sum, fid.real_features_num_samples = mean.double() * n, torch.tensor(n)
@@ -145,11 +145,11 @@ def frechet_distance(
 
 # %% ../nbs/09_metrics.ipynb #abb51c31
 def kernel_distance(
-    features: torch.Tensor, # of the samples, (N, D)
-    real: torch.Tensor,     # of real images, (M, D)
+    features: torch.Tensor, # of the samples, float32 (N, D), N of at least 2
+    real: torch.Tensor,     # of real images, float32 (M, D), M of at least 2
     seed: int = 0,          # of the subsets that are drawn
 ) -> float:
-    "KID by torchmetrics: the mean over 50 random subsets of min(N, M, 500) images a side; unbiased, so it can be below 0."
+    "KID (Bińkowski et al. 2018) by torchmetrics: the mean over 50 random subsets of min(N, M, 500) images a side; unbiased, so it can be below 0."
     from torchmetrics.image.kid import KernelInceptionDistance
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore", UserWarning)
@@ -160,11 +160,11 @@ def kernel_distance(
 
 # %% ../nbs/09_metrics.ipynb #3a3db21e
 def manifold_scores(
-    features: torch.Tensor, # of the samples, (N, D)
-    real: torch.Tensor,     # of real images, (M, D)
-    k: int = 5,             # the neighbour to which a ball reaches
+    features: torch.Tensor, # of the samples, (N, D), N of at least k + 1
+    real: torch.Tensor,     # of real images, (M, D), M of at least k + 1
+    k: int = 5,             # the neighbour to which a ball reaches, at least 1
 ) -> dict:
-    "{\"precision\", \"recall\", \"density\", \"coverage\"} of the samples; N and M of at least k + 1."
+    "{\"precision\", \"recall\"} (Kynkäänniemi et al. 2019) and {\"density\", \"coverage\"} (Naeem et al. 2020): shares in [0, 1], density at least 0. `CcdiffError` for too few images."
     if min(len(features), len(real)) <= k: raise CcdiffError(f"{len(features)} samples and {len(real)} real images are too few for balls that reach to the neighbour of order {k}.")
     features, real = features.double(), real.double()
     ball = lambda x: torch.cdist(x, x).kthvalue(k + 1, dim=1).values
@@ -175,11 +175,11 @@ def manifold_scores(
 
 # %% ../nbs/09_metrics.ipynb #e3b98f3c
 def nearest_distances(
-    ink: torch.Tensor,       # (N, C, H, W) in [0, 1]
-    others: torch.Tensor,    # (M, C, H, W) in [0, 1]; the images themselves to find twins among them
-    skip: torch.Tensor | None = None, # (N,): the place in `others` that does not count, for each image
+    ink: torch.Tensor,       # float32 (N, C, H, W) in [0, 1]
+    others: torch.Tensor,    # float32 (M, C, H, W) in [0, 1]; the images themselves to find twins among them
+    skip: torch.Tensor | None = None, # int64 (N,): the place in `others` that does not count, for each image
 ) -> tuple:
-    "(distance (N,), place in `others` (N,)) of the nearest other image, Euclidean in pixels of [-1, 1]."
+    "(distance float32 (N,), place in `others` int64 (N,)) of the nearest other image, Euclidean in pixels of [-1, 1]."
     flat, rows, start = others.flatten(1), [], 0
     for part in ink.flatten(1).split(512):
         d = 2 * torch.cdist(part, flat)
@@ -191,7 +191,7 @@ def nearest_distances(
 def pixel_statistics(
     ink: torch.Tensor, # (N, C, H, W) in [0, 1]
 ) -> dict:
-    "{\"background\": share, \"pixels\": counts of the 256 levels (256,), \"ink\": (N,), \"grain\": (N,)}; ink and grain in [0, 1]."
+    "{\"background\": share of pixels at 0, \"pixels\": counts of the 256 levels, int64 (256,), \"ink\": (N,), \"grain\": (N,)}; ink and grain float32 in [0, 1]."
     levels = (ink * 255).round().long()
     counts = torch.bincount(levels.flatten(), minlength=256)
     steps = ((ink[..., 1:] - ink[..., :-1]).abs().mean((1, 2, 3)) + (ink[..., 1:, :] - ink[..., :-1, :]).abs().mean((1, 2, 3))) / 2
@@ -203,7 +203,7 @@ def _earth_mover(counts, real_counts):
     return float((a.cumsum(0) / a.sum() - b.cumsum(0) / b.sum()).abs().sum() / 255)
 
 # %% ../nbs/09_metrics.ipynb #2e0d58a8
-MNIST_CLASS_COUNTS = {"train": (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949), "test": (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)}
+MNIST_CLASS_COUNTS = {"train": (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949), "test": (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)} # split: images of the digits 0 to 9
 
 def refuse_prefix(
     images: ImageSet, # what is to be a reference
@@ -219,13 +219,13 @@ def refuse_prefix(
 # %% ../nbs/09_metrics.ipynb #4efc73ae
 @dataclass
 class Reference:
-    "Real images as the metrics see them; made by `Reference.load` (MNIST, frozen) or `Reference.fit` (any set)."
+    "Real images as the metrics see them; made by `Reference.load` (`load_reference`: MNIST, frozen) or `Reference.fit` (`fit_reference`: any set). `real_features` are those of `images`."
     name: str             # "mnist", or the image set's name
     class_names: list     # one a class
     nets: list            # the `FeatureNet`s
     moments: list         # (mean, covariance, N) for each net
-    images: torch.Tensor  # ink (M, C, H, W): the real images themselves, drawn at random
-    labels: torch.Tensor  # (M,): their classes
+    images: torch.Tensor  # ink, float32 (M, C, H, W) in [0, 1]: the real images themselves, drawn at random
+    labels: torch.Tensor  # int64 (M,): their classes
     pixels: dict          # as of `pixel_statistics`, with sorted "ink" and "grain"
     twin_distance: float  # closer than this are one real pair in a hundred of nearest neighbours
     most: int             # at most so many samples are measured: there are no more real ones to compare with
@@ -237,8 +237,8 @@ class Reference:
     real_features = cached_property(lambda self: self.features(self.images))
 
     def features(self,
-                 ink): # (N, C, H, W) in [0, 1]
-        "The features of every net, a list of (N, 64)."
+                 ink): # float32 (N, C, H, W) in [0, 1]; brought to one channel and 28 × 28 if need be
+        "The features of every net, a list of float32 (N, 64)."
         if ink.shape[1:] != (1, 28, 28):
             ink = F.interpolate(ink.mean(1, keepdim=True), size=28, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
         with torch.no_grad(): return [torch.cat([net(b) for b in ink.split(1000)]) for net in self.nets]
@@ -248,10 +248,10 @@ LEAST = {"fd": 1000, "kid": 100, "precision": 100, "recall": 100, "density": 100
 
 def raw_metrics(
     reference: Reference, # what to compare with
-    ink: torch.Tensor, # (N, C, H, W) in [0, 1]
+    ink: torch.Tensor, # float32 (N, C, H, W) in [0, 1]; the networks see it with one channel at 28 × 28
     seed: int = 0,     # of the draws of equally many samples and real images
 ) -> dict:
-    "{metric: value} of images against a reference; metrics that need more images than there are do not appear."
+    "{metric: value} of images against a reference, names as in `METRICS`; metrics that need more images than there are do not appear (`LEAST`)."
     features, n, out = reference.features(ink), len(ink), _pixel_metrics(reference, ink)
     if n > 1: out["twins"] = float((nearest_distances(ink, ink, torch.arange(n))[0] < reference.twin_distance).double().mean())
     if n >= LEAST["fd"]:
@@ -277,7 +277,7 @@ def fit_reference(
     images: ImageSet, # real images, at least 200
     seed: int = 0,    # of the cut
 ) -> Reference:
-    "A `Reference` from any image set, in the pinned nets; the part that is not reference gives the floors."
+    "A `Reference` from any image set, in the pinned nets; the part that is not reference gives the floors. `CcdiffError` for fewer than 200 images, or a slice of MNIST."
     refuse_prefix(images := images.to("cpu"))
     if len(images) < 200: raise CcdiffError(f"a reference needs at least 200 real images; {images.name} has {len(images)}.")
     kept, pool = split_images(images, max(0.5, min(0.6, 1000 / len(images))), seed)
@@ -314,8 +314,8 @@ def _live_floor(reference, pool, n, seed):
     return {k: (float(np.mean(v)), spread(k)) for k, v in draws.items()}
 
 # %% ../nbs/09_metrics.ipynb #46f6ebaf
-PROTOCOL = "ccdiff-eval v1"
-PROTOCOL_FILES = {
+PROTOCOL = "ccdiff-eval v1" # numbers of the same protocol can be compared
+PROTOCOL_FILES = { # name in ccdiff/weights: sha256
     "eval_v1.safetensors": "6ca15588d85e649d164e860a941cdbef70fba63a3c317a0cad8c7033b2c6a8ff",
     "eval_v1.png": "8bd73d8a6b7b5267ec9f8cfac7d40495bc826517ac718c7e27f60dec212ef13d",
     "eval_v1.json": "7d4f92061255de937745d7fdc1662a057f5cc5b2207ed6e41645be7821c62144"}
@@ -328,7 +328,7 @@ def _protocol_file(name):
     return data
 
 def load_feature_nets() -> list:
-    "The three pinned `FeatureNet`s of the protocol, in eval mode."
+    "The three pinned `FeatureNet`s of the protocol, in eval mode, on the CPU. `CcdiffError` if their file is not the one that was published."
     from safetensors.torch import load
     tensors, nets = load(_protocol_file("eval_v1.safetensors")), [FeatureNet(kind) for kind in FEATURE_NETS]
     for i, net in enumerate(nets): net.load_state_dict({k: tensors[f"{i}.{k}"].float() for k in net.state_dict()})
@@ -338,7 +338,7 @@ def load_feature_nets() -> list:
 def load_reference(
     name: str = "mnist", # the frozen reference of the protocol; for other sets use `fit_reference`
 ) -> Reference:
-    "The MNIST reference of protocol ccdiff-eval v1; needs no data."
+    "The MNIST reference of protocol ccdiff-eval v1; needs no data. `CcdiffError` for another name, or if a file is not the one that was published."
     from PIL import Image
     from safetensors.torch import load
     check_choice("reference", name, ["mnist"], hint="For other images use Reference.fit(images).")
@@ -412,14 +412,14 @@ class Metrics(dict):
 # %% ../nbs/09_metrics.ipynb #b30fbb2d
 def measure(
     images,                          # (N, C, H, W): uint8, or float in [0, 1] or [-1, 1]
-    labels,                          # (N,): the classes that were asked for
+    labels,                          # (N,): the classes that were asked for, whole numbers
     reference: Reference | str = "mnist", # what to compare with: a `Reference`, or "mnist" for the frozen one
     judge=None,                      # a judge with `look` and `card` (`LocalJudge`), to read the samples; None: no agreement
     train_images: ImageSet | None = None, # what the model was trained on, to look for copies of it
     value_range: str | None = None,  # see `to_ink`
     seed: int = 0,                   # of all draws: the same images give the same numbers
 ) -> Metrics:
-    "Every metric of a batch beside what real images get at the same n; of more than `reference.most` images that many are drawn at random."
+    "Every metric of a batch beside what real images get at the same n; of more than `reference.most` images that many are drawn at random. `CcdiffError` for what `to_ink` refuses, another number of labels, and training images of another size."
     reference = load_reference(reference) if isinstance(reference, str) else reference
     ink, labels = to_ink(images, value_range), torch.as_tensor(labels).long().cpu()
     if len(ink) != len(labels): raise CcdiffError(f"there are {len(ink)} images and {len(labels)} labels.")

@@ -90,7 +90,7 @@ class BatchNoise:
         return BatchNoise(self.noise[start:stop], self.timesteps[start:stop], self.drop[start:stop])
 
 # %% ../nbs/07_objective.ipynb #19ccaf18
-TIMESTEP_SAMPLINGS = ("uniform", "stratified", "logit_normal")
+TIMESTEP_SAMPLINGS = ("uniform", "stratified", "logit_normal") # what `draw_batch_noise` knows
 
 def _draw_timesteps(n, total, how, shift, draw):
     "`n` timesteps of `total`, int64; `draw` holds generator and device."
@@ -112,12 +112,12 @@ def draw_batch_noise(
     step: int,               # the training step, counted from 0
     shape,                   # (B, C, H, W) of the whole batch, over all processes
     num_train_timesteps: int = 1000, # the scheduler's number of timesteps; all of them are drawn, the last one too
-    label_drop: float = 0.0, # the share of samples whose label is hidden, for guidance
+    label_drop: float = 0.0, # the share of samples whose label is hidden, for guidance; from 0, below 1
     device="cpu",            # where to draw; another kind of device gives other numbers
     timestep_sampling: str = "uniform", # "uniform"; "stratified": evenly spread over the batch; "logit_normal": more from the middle (Esser et al. 2024)
     timestep_shift: float = 1.0, # above 1, more from the noisy end: the fraction u of the scale becomes s u / (1 + (s - 1) u) (eq. 23 there)
 ) -> BatchNoise:
-    "Noise, timesteps and hidden labels of one step: a pure function of its arguments."
+    "Noise, timesteps and hidden labels of one step: a pure function of its arguments. `CcdiffError` for a number out of range or an unknown sampling."
     if not 0 <= label_drop < 1: raise CcdiffError(f"label_drop={label_drop!r} must be at least 0 and below 1, for instance 0.1.")
     draw = lambda purpose: dict(generator=generator(seed, step, purpose, device), device=device)
     noise = torch.randn(tuple(shape), **draw("noise"))
@@ -130,18 +130,18 @@ def bounded_error(
     scheduler,                # a diffusers scheduler: noise levels, and what is predicted
     error: torch.Tensor,      # prediction - target, (B, C, H, W)
     prediction: torch.Tensor, # what the network said, (B, C, H, W)
-    x0: torch.Tensor,         # clean images in [-1, 1]
-    noisy: torch.Tensor,      # what the network saw
+    x0: torch.Tensor,         # clean images in [-1, 1], (B, C, H, W)
+    noisy: torch.Tensor,      # what the network saw, (B, C, H, W)
     timesteps: torch.Tensor,  # int64 (B,)
 ) -> torch.Tensor:
-    "`error`, zero where the true pixel is -1 or 1 and the estimate of it lies beyond: there the sampler's clipping makes it right."
+    "`error` `(B, C, H, W)`, zero where the true pixel is -1 or 1 and the estimate of it lies beyond: there the sampler's clipping makes it right."
     estimate = x0_estimate(scheduler, prediction.detach(), noisy, timesteps)
     beyond = ((x0 <= -1) & (estimate < -1)) | ((x0 >= 1) & (estimate > 1))
     return error.masked_fill(beyond, 0.0)
 
 # %% ../nbs/07_objective.ipynb #4ba9a17c
 class Objective:
-    "Squared error of the scheduler's prediction type, plain or min-SNR weighted."
+    "Squared error of the scheduler's prediction type, plain or min-SNR weighted (Hang et al. 2023). `CcdiffError` for an unknown prediction type, or an `snr_gamma` that is not above 0."
     def __init__(self,
                  scheduler,       # a diffusers scheduler: how noisy a timestep is, and what is predicted
                  snr_gamma: float | None = None, # cap of min-SNR weights (Hang et al. 2023); None counts all timesteps alike
@@ -170,5 +170,5 @@ def hide_labels(
     drop: torch.Tensor,   # bool (B,): which to hide
     null_label: int,      # the label that means "no class": the UNet's `num_classes`
 ) -> torch.Tensor:
-    "`labels` with the null label where `drop` is set (classifier-free guidance, Ho & Salimans 2022)."
+    "int64 `(B,)`: `labels` with the null label where `drop` is set (classifier-free guidance, Ho and Salimans 2022)."
     return torch.where(drop, torch.full_like(labels, null_label), labels)

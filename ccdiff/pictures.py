@@ -290,7 +290,7 @@ def between_classes(
     return Film(drawn.unflatten(0, (frames, len(seeds))), [_caption(name(a), name(b), s) for a, b, s in path], [f"seed {s}" for s in seeds], "class")
 
 # %% ../nbs/04c_pictures.ipynb #b3f70b15
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9") # hex RGB, told apart by the colour-blind too (Okabe and Ito 2008)
 MARKERS = dict(zip("s^Dv*><", "■▲◆▼★►◄")) # matplotlib's, and the same as a character
 
 def line_style(

@@ -39,15 +39,15 @@ def _spacing(
     return "leading" if prediction_type == "epsilon" else "trailing"
 
 _thresholded = dict(thresholding=True, sample_max_value=1.0)
-PREDICTION_TYPES = ("epsilon", "v_prediction", "sample", "flow_prediction")
+PREDICTION_TYPES = ("epsilon", "v_prediction", "sample", "flow_prediction") # what a network can be trained to answer
 
 def make_scheduler(
     prediction_type: str = "epsilon",  # what the network predicts: "epsilon" (noise), "v_prediction", "sample" (the image) or "flow_prediction"
-    num_train_timesteps: int = 1000,   # how many noise levels there are
+    num_train_timesteps: int = 1000,   # how many noise levels there are, at least 2
     rescale_zero_snr: bool = False,    # let the last level be pure noise (Lin et al. 2023); not with "epsilon", and always so with "flow_prediction"
     flow_shift: float = 1.0,           # "flow_prediction" only: above 1, sampling takes more of its steps at high noise
 ):
-    "The scheduler to train with and to sample with by default: DDPM on the cosine schedule (Nichol and Dhariwal 2021), or DPM-Solver++ on straight paths; image range [-1, 1]."
+    "The scheduler to train with and to sample with by default: DDPM on the cosine schedule (Nichol and Dhariwal 2021), or DPM-Solver++ on straight paths; image range [-1, 1]. `CcdiffError` for arguments that exclude one another."
     steps, flow = check_int("num_train_timesteps", num_train_timesteps, 2), check_choice("prediction_type", prediction_type, PREDICTION_TYPES) == "flow_prediction"
     if rescale_zero_snr and prediction_type == "epsilon":
         raise CcdiffError("rescale_zero_snr=True cannot be learned with prediction_type='epsilon': in pure noise the noise is all there is, and says nothing of the image; use 'v_prediction'.")
@@ -478,12 +478,12 @@ class _Grids(_Call):
     "Sheets of samples, and schedulers by name."
     def generate_grid(
         self,
-        classes_per_row: int = 8,        # images in a row, all of one class
-        num_rows: int | None = None,     # rows; row r shows class r (from 0 again after the last); None: one per class
+        classes_per_row: int = 8,        # images in a row, at least 1, all of one class
+        num_rows: int | None = None,     # rows, at least 1; row r shows class r (from 0 again after the last); None: one per class
         num_inference_steps: int = 1000, # steps from noise to image
         **kwargs,                        # anything else that the call takes: seed, guidance_scale, show_progress, …
     ) -> Grid:
-        "Draw `num_rows` rows of `classes_per_row` images; returns `(images, grid, pil_images, pil_grid, class_labels)`."
+        "Draw `num_rows` rows of `classes_per_row` images; returns `(images, grid, pil_images, pil_grid, class_labels)`. `CcdiffError` for what cannot be drawn."
         rows = self.unet.config.num_classes if num_rows is None else check_int("num_rows", num_rows, 1)
         columns = check_int("classes_per_row", classes_per_row, 1)
         labels = torch.arange(rows).remainder(self.unet.config.num_classes).repeat_interleave(columns)
@@ -677,12 +677,12 @@ class _SaveState(_Sharing):
         self,
         directory,      # the folder; one that is there is replaced when the new one is complete
         optimizer=None, # the optimizer that trains `pipeline.unet`
-        epoch: int = 0, # passes over the data so far
-        step: int = 0,  # steps so far
+        epoch: int = 0, # passes over the data so far, at least 0
+        step: int = 0,  # steps so far, at least 0
         loss=None,      # the last loss: a number or a tensor of one
         **extra,        # anything else made of numbers, strings, lists, dicts and tensors, e.g. a schedule's state_dict()
     ) -> Path:
-        "Write `pipeline/`, `state.json` and `*.safetensors`; returns the folder. No pickle. All or nothing."
+        "Write `pipeline/`, `state.json` and `*.safetensors`; returns the folder. No pickle. All or nothing. `CcdiffError` for a folder that holds something else, or a value that cannot be stored."
         target = Path(directory).absolute()
         if target.exists() and not (target / "state.json").exists() and (not target.is_dir() or any(target.iterdir())):
             raise CcdiffError(f"{target} is there and holds no training state; give another folder, or remove it.")
@@ -708,7 +708,7 @@ class _LoadState(_SaveState):
         optimizer=None, # an optimizer made like the one saved: it is tied to the loaded network and takes up the saved state
         device=None,    # where to put the network; None: the CPU
     ):
-        "`(pipeline, state)`: the state is a dict with epoch, step, loss, `optimizer` (a state_dict or None) and whatever else was saved."
+        "`(pipeline, state)`: the state is a dict with epoch, step, loss, `optimizer` (a state_dict or None) and whatever else was saved. `CcdiffError` for a folder without one, or damaged."
         folder = Path(directory).absolute()
         if not folder.exists() and (previous := folder.with_name(f".{folder.name}.previous")).exists(): folder = previous
         if not (folder / "state.json").is_file(): raise CcdiffError(f"{folder} holds no training state (no state.json); save_training_state writes one.")

@@ -28,15 +28,15 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from pathlib import Path
 import numpy as np
-from .core import CcdiffError, check_choice, check_run_id, run_dir, runs_dir
+from .core import CcdiffError, check_choice, check_int, check_run_id, run_dir, runs_dir
 
 # %% ../nbs/05a_record.ipynb #6c4d2c5d
 @dataclass
 class Histogram:
-    "Counts or densities between bin edges: `n` bins have `n + 1` edges. Lists, numpy arrays or tensors. After `neptune_scale.types.Histogram`."
-    bin_edges: object        # the edges, ascending
-    counts: object = None    # how many values fell in each bin
-    densities: object = None # or the probability density in each bin
+    "Counts or densities between bin edges: lists, numpy arrays or tensors. Nothing is checked before it is logged. After `neptune_scale.types.Histogram`."
+    bin_edges: object        # the edges, (n + 1,), finite, ascending
+    counts: object = None    # how many values fell in each bin, (n,)
+    densities: object = None # or the probability density in each bin, (n,); one of the two, not both
 
     def __repr__(self):
         return f"Histogram({len(self.bin_edges) - 1} {'densities' if self.counts is None else 'counts'}, {self.bin_edges[0]:.3g} to {self.bin_edges[-1]:.3g})"
@@ -90,7 +90,7 @@ def flatten(
     data,             # a dict, a dataclass object or an `argparse.Namespace`, nested as deep as you like
     prefix: str = "", # what the names begin with
 ) -> dict:
-    "`{'a/b/c': value}` from a nest; keys become text. An empty inner dict stays, as a value."
+    "`{'a/b/c': value}` from a nest; keys become text. An empty inner dict stays, as a value. `TypeError` for what has no fields, such as a number."
     if is_dataclass(data) and not isinstance(data, type): data = {f.name: getattr(data, f.name) for f in fields(data)}
     elif not isinstance(data, Mapping): data = vars(data)
     flat = {}
@@ -105,7 +105,7 @@ def flatten(
 def plain_metrics(
     data: Mapping, # names and numbers: Python, numpy, 0-d or one-element tensors, numbers written as text; nests are flattened
 ) -> tuple:
-    "`({name: float}, {name: reason})`: what can be stored, and what was left out and why. `None` is skipped in silence. NaN and infinity stay."
+    "`({name: float}, {name: reason})`: what can be stored, and what was left out and why. `None` is skipped in silence. NaN and infinity stay. `CcdiffError` if `data` is not a dict."
     _check_dict("data", data)
     good, bad = {}, {}
     for key, value in data.items():
@@ -138,7 +138,7 @@ def _plain_config(value): # one config in its plain form
 def plain_configs(
     data, # a dict, a dataclass object or an `argparse.Namespace`, nested or not; `None` for nothing
 ) -> tuple:
-    "`({path: value}, {path: reason})`; values are bool, int, float, str, datetime, list of str or `None`, anything else becomes text."
+    "`({path: value}, {path: reason})`; values are bool, int, float, str, datetime, list of str or `None`, anything else becomes text. `CcdiffError` for what has no fields."
     if data is None: return {}, {}
     if not (isinstance(data, Mapping) or is_dataclass(data) or hasattr(data, "__dict__")): _check_dict("data", data)
     flat = flatten(data)
@@ -160,7 +160,7 @@ def bad_names(
 def plain_texts(
     data: Mapping, # names and texts; anything else becomes its text
 ) -> tuple:
-    "`({name: str}, {name: reason})`. `None` is skipped in silence."
+    "`({name: str}, {name: reason})`: what can be stored, and what was left out and why. `None` is skipped in silence. `CcdiffError` if `data` is not a dict."
     good, bad = {}, bad_names(data)
     for key in (k for k in data if str(k) not in bad and data[k] is not None):
         try: good[key] = _plain_text(data[key])
@@ -179,7 +179,7 @@ def _whole(values): # int64 if they are whole numbers, else float64
 def plain_histogram(
     h, # a `Histogram` of ours or of neptune-scale, or anything with its fields
 ) -> Histogram:
-    "The histogram with arrays inside: float64 edges, int64 counts if they are whole (else float64) or float64 densities. Raises `CcdiffError`."
+    "The histogram with arrays inside: float64 edges `(n + 1,)`, int64 counts `(n,)` if they are whole (else float64) or float64 densities `(n,)`. `CcdiffError` for anything else."
     try:
         counts, densities, edges = getattr(h, "counts", None), getattr(h, "densities", None), _array(h.bin_edges).astype(np.float64)
         if (counts is None) == (densities is None): raise CcdiffError("a histogram needs counts or densities, and not both")
@@ -426,7 +426,7 @@ class LocalStore(_Calls):
         self,
         path,                      # the record; `open_run` makes it
         kind: str = "resume",      # "new", "resume", "fork" or "import"
-        resume_step=None,          # points of earlier sessions after this step are hidden; `None` hides nothing
+        resume_step=None,          # as in `open_run`: points of earlier sessions after this step are hidden; `None` hides nothing
         started: datetime | None = None, # when the session began; `None` for now
     ):
         super().__init__(Path(path))
@@ -437,7 +437,7 @@ class LocalStore(_Calls):
         except BaseException: self._db.close(); raise
 
     def health(self) -> dict:
-        "How many calls wait to be written because of a lock or a full disk (2000 at most), and how many older ones had to be dropped."
+        "`{\"waiting\": n, \"dropped\": n}`: calls that a lock or a full disk holds up (2000 at most), and older ones that had to be dropped."
         return {"waiting": len(self._waiting), "dropped": self._dropped}
 
     def close(
@@ -445,7 +445,7 @@ class LocalStore(_Calls):
         timeout=None,              # of no matter here; all sinks have it
         status: str = "finished",  # how the session ended: "finished" or "failed"
     ):
-        "End the session, after one more try to write what a lock or a full disk held up."
+        "End the session, after one more try to write what a lock or a full disk held up. `sqlite3.Error` if that fails too."
         self._retry_at = 0.
         try: self._write(lambda db: db.execute("UPDATE session SET closed=?, status=? WHERE id=?", (_millis(), status, self.session)))
         finally: self._db.close()
@@ -474,17 +474,18 @@ def _meta(db): return {k: json.loads(v) for k, v in db.execute("SELECT key, valu
 def open_run(
     run_id: str,               # the run's id
     resume: bool = False,      # go on with a run that exists; else it must not
-    resume_step=None,          # points after this step are hidden by the new session; `None` hides nothing
+    resume_step=None,          # points after this step, in [0, 1e12), are hidden by the new session; `None` hides nothing
     fork_run_id: str | None = None, # the parent of a fork
-    fork_step=None,            # the last step of the parent that belongs to the fork's history
+    fork_step=None,            # the last step of the parent, in [0, 1e12), that belongs to the fork's history
     inherit_configs: bool = True, # whether a fork shows its parent's configs
     project: str | None = None,   # for the record: the project
     experiment_name: str | None = None, # for the record: the experiment
     creation_time: datetime | None = None, # `None` for now
     root=None,                 # the runs directory; `None` for the default
 ) -> LocalStore:
-    "Open a session on a run's record: new, resumed or forked. Raises `CcdiffError` if a new run exists, or one to resume does not."
+    "Open a session on a run's record: new, resumed or forked. `CcdiffError` if a new run exists, one to resume does not, a resumed one has another parent, or a step is none."
     path = run_dir(run_id, root) / RECORD
+    if resume_step is not None: plain_step(resume_step)
     fork = _fork_meta(run_id, fork_run_id, fork_step, root)
     if resume and path.exists():
         _check_resumed(run_id, path, fork)
@@ -522,14 +523,18 @@ def _segments(run_id, root=None, to_the_root=True): # the records of a history, 
     return chain[::-1]
 
 # %% ../nbs/05a_record.ipynb #e4c41e6e
+def _pattern(text): # a regular expression that a person typed
+    try: return re.compile(text)
+    except re.error as e: raise CcdiffError(f"{text!r} is not a regular expression ({e}); put a backslash before a sign that stands for itself, or give a list of names.") from None
+
 def list_runs(
     runs=None,  # a list of ids, a run's id, or a regular expression; `None` for all
     project: str | None = None, # only runs of this project; `None` for all
     root=None,  # the runs directory; `None` for the default
 ) -> list:
-    "The ids of the runs that have a record, oldest first. A listed id that has none is a `CcdiffError`. After `neptune_query.runs.list_runs`."
+    "The ids of the runs that have a record, oldest first. A listed id that has none, or no regular expression, is a `CcdiffError`. After `neptune_query.runs.list_runs`."
     if hasattr(runs, "run_id") or (isinstance(runs, str) and (runs_dir(root) / runs / RECORD).is_file()): runs = [runs]
-    elif isinstance(runs, str): runs = re.compile(runs)
+    elif isinstance(runs, str): runs = _pattern(runs)
     if runs is None or isinstance(runs, re.Pattern):
         ids = [p.parent.name for p in runs_dir(root).glob(f"*/{RECORD}") if runs is None or runs.search(p.parent.name)]
     else: ids = runs = [getattr(r, "run_id", r) for r in runs]
@@ -545,7 +550,7 @@ def list_runs(
 
 def _matcher(names): # which attributes: None for all, a regular expression, or exact names
     if names is None: return lambda path: True
-    if isinstance(names, str): return lambda path, search=re.compile(names).search: search(path) is not None
+    if isinstance(names, str): return lambda path, search=_pattern(names).search: search(path) is not None
     return set(names).__contains__
 
 # %% ../nbs/05a_record.ipynb #ee14cf00
@@ -634,14 +639,15 @@ def fetch_metrics(
     include_time: str | None = None, # "absolute" adds a column of UTC times to each attribute
     step_range: tuple = (None, None), # lowest and highest step, both counted; `None` for no bound
     lineage_to_the_root: bool = True, # whether a fork shows its parents' part
-    tail_limit: int | None = None, # only the last so many points of each attribute
+    tail_limit: int | None = None, # only the last so many points of each attribute, at least 1
     include_point_previews: bool = False, # whether open previews are shown, with two more columns to tell them by
     project: str | None = None, # only runs of this project
     root=None,            # the runs directory; `None` for the default
 ):
-    "A `DataFrame` of metrics: a row for each (run, step), a float64 column for each attribute. After `neptune_query.runs.fetch_metrics`."
+    "A `DataFrame` of metrics: a row for each (run, step), a float64 column for each attribute, NaN where nothing was logged. `CcdiffError` for a run without a record, or a bad argument. After `neptune_query.runs.fetch_metrics`."
     import pandas as pd
     if include_time is not None: check_choice("include_time", include_time, ["absolute"])
+    if tail_limit is not None: check_int("tail_limit", tail_limit, 1)
     extra = ["absolute_time"] * (include_time is not None) + ["is_preview"] * include_point_previews
     frames, match, codes = [], _matcher(attributes), {}
     for run_id in list_runs(runs, project, root):
@@ -674,13 +680,14 @@ def fetch_series(
     include_time: str | None = None, # "absolute" adds a column of UTC times to each attribute
     step_range: tuple = (None, None), # lowest and highest step, both counted; `None` for no bound
     lineage_to_the_root: bool = True, # whether a fork shows its parents' part
-    tail_limit: int | None = None, # only the last so many values of each attribute
+    tail_limit: int | None = None, # only the last so many values of each attribute, at least 1
     project: str | None = None, # only runs of this project
     root=None,            # the runs directory; `None` for the default
 ):
-    "A `DataFrame` of texts, `Histogram`s and `FileItem`s: a row for each (run, step). After `neptune_query.runs.fetch_series`."
+    "A `DataFrame` of texts, `Histogram`s and `FileItem`s: a row for each (run, step), `None` where nothing was logged. `CcdiffError` for a run without a record, or a bad argument. After `neptune_query.runs.fetch_series`."
     import pandas as pd
     if include_time is not None: check_choice("include_time", include_time, ["absolute"])
+    if tail_limit is not None: check_int("tail_limit", tail_limit, 1)
     rows, match = {}, _matcher(attributes)
     for run_id in list_runs(runs, project, root):
         for name, points in _objects(_segments(run_id, root, lineage_to_the_root), match, _span(step_range), tail_limit).items():
@@ -698,7 +705,7 @@ def last_step(
     run_id: str, # the run's id
     root=None,   # the runs directory; `None` for the default
 ) -> float | None:
-    "The last step at which this run itself logged anything, hidden points included; None if nothing. Quick however long the record is: the tables are sorted by step."
+    "The last step at which this run itself logged anything, hidden points included; None if nothing. `CcdiffError` for a run without a record. Quick however long the record is: the tables are sorted by step."
     with closing(_read_only(run_dir(run_id, root) / RECORD)) as db:
         steps = [db.execute(f"SELECT MAX(step) FROM {t}").fetchone()[0] for t in ("metric", "series")]
     return max((_step_of(s) for s in steps if s is not None), default=None)
@@ -707,7 +714,7 @@ def last_steps(
     run_id: str, # the run's id
     root=None,   # the runs directory; `None` for the default
 ) -> dict:
-    "`{attribute: the last step it was ever logged at}` by this run itself, hidden points included: what a server that keeps them has."
+    "`{attribute: the last step it was ever logged at}` by this run itself, hidden points included: what a server that keeps them has. `CcdiffError` for a run without a record."
     with closing(_read_only(run_dir(run_id, root) / RECORD)) as db:
         rows = [r for t in ("metric", "series") for r in db.execute(f"SELECT path, MAX(step) FROM {t} JOIN attr ON attr.id=attr GROUP BY attr")]
     found = {}
@@ -781,7 +788,7 @@ def list_attributes(
     project: str | None = None, # only runs of this project
     root=None,       # the runs directory; `None` for the default
 ) -> list:
-    "The names that the runs have logged under, inherited ones included, sorted. After `neptune_query.runs.list_attributes`."
+    "The names that the runs have logged under, inherited ones included, sorted. `CcdiffError` for a run without a record, or a bad argument. After `neptune_query.runs.list_attributes`."
     if kind is not None: check_choice("kind", kind, [*_KINDS, "config", "sys"])
     match = _matcher(attributes)
     return sorted({name for run_id in list_runs(runs, project, root) for name in _attributes(run_id, match, root, kind)})
@@ -792,13 +799,14 @@ def fetch_runs_table(
     attributes=None, # a regular expression, or a list of exact names; `None` for all
     sort_by: str = "sys/creation_time", # the attribute to sort by; runs without it come last
     sort_direction: str = "desc",       # "desc" or "asc"
-    limit: int | None = None,           # at most so many runs
+    limit: int | None = None,           # at most so many runs, at least 1; `None` for all
     project: str | None = None,         # only runs of this project
     root=None,       # the runs directory; `None` for the default
 ):
-    "A `DataFrame` with a row for each run: configs, tags, and the last value of each series. After `neptune_query.runs.fetch_runs_table`."
+    "A `DataFrame` with a row for each run: configs, tags, and the last value of each series. `CcdiffError` for a run without a record, or a bad argument. After `neptune_query.runs.fetch_runs_table`."
     import pandas as pd
     check_choice("sort_direction", sort_direction, ["desc", "asc"])
+    if limit is not None: check_int("limit", limit, 1)
     match = _matcher(attributes)
     rows = {run_id: _attributes(run_id, lambda name: name == sort_by or match(name), root) for run_id in list_runs(runs, project, root)}
     have = sorted((r for r in rows if rows[r].get(sort_by) is not None), key=lambda r: rows[r][sort_by], reverse=sort_direction == "desc")
@@ -817,7 +825,7 @@ def download_files(
     files,            # a `FileItem`, several, or a Series or DataFrame from `fetch_series` or `fetch_runs_table`
     destination=None, # the folder to copy to; `None` for the working directory
 ):
-    "Copy logged files to `<destination>/<run>/<attribute>/step_<step><ending>`; a `DataFrame` of the paths. After `neptune_query.runs.download_files`."
+    "Copy logged files to `<destination>/<run>/<attribute>/step_<step><ending>`; a `DataFrame` of the paths. `OSError` if one is gone. After `neptune_query.runs.download_files`."
     import shutil
     import pandas as pd
     rows = {}
@@ -926,7 +934,7 @@ def import_neptune_store(
     path,      # a folder with offline queues anywhere below it, or one `run_operations.sqlite3`
     root=None, # the runs directory to import into; `None` for the default
 ) -> list:
-    "Make a record of each run in neptune-scale's offline queues (format v5); the ids. Raises `CcdiffError` if one is there already. Changes no queue."
+    "Make a record of each run in neptune-scale's offline queues (format v5); the ids. Raises `CcdiffError` if there is no such queue, or a run of that id already. Changes no queue."
     import shutil
     queues, ids = _neptune_queues(path), []
     for project, run_id in queues:

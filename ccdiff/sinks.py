@@ -166,7 +166,7 @@ class _Ending(_Queue):
         self,
         timeout: float | None = None, # seconds; `None` for 30
     ):
-        "Send what waits, then close the other side: returns after about `timeout` seconds at the latest, whatever hangs."
+        "Send what waits, then close the other side: returns after about `timeout` seconds at the latest, whatever hangs. Raises only what failed, under CCDIFF_TRACKING_STRICT=1."
         if os.getpid() != self._pid: return
         seconds = _CLOSE_SECONDS if timeout is None else timeout
         with self._wake:
@@ -198,7 +198,7 @@ class ThreadedSink(_Ending):
 
     def __init__(
         self,
-        limit: int = 10_000, # how many calls may wait; above it the oldest points are dropped and counted
+        limit: int = 10_000, # how many calls may wait, at least 1; above it the oldest points are dropped and counted
     ):
         self.counts, self.error, self.off = Counter(), None, ""
         self._queue, self._limit, self._busy, self._streak = deque(), limit, True, 0
@@ -242,7 +242,7 @@ def neptune_problem(
     token: str | None,     # an API token, or `None` for none
     seconds: float = 3.0,  # how long to wait for each of two answers
 ) -> str:
-    "Why runs cannot be sent to the Neptune server that `token` names, in a few words; '' if they can."
+    "Why runs cannot be sent to the Neptune server that `token` names, in a few words; '' if they can. Raises nothing."
     if not token: return "NEPTUNE_API_TOKEN is not set"
     try: url = _neptune_server(token)
     except Exception: return "NEPTUNE_API_TOKEN does not hold a Neptune API token"
@@ -418,7 +418,7 @@ class _NeptuneAsked:
 
     @property
     def queues(self):
-        "The databases in which operations wait."
+        "The databases in which operations wait, a list of `Path`s."
         return sorted(self._folder.glob("*/run_operations.sqlite3"))
 
 # %% ../nbs/05c_sinks.ipynb #efa723f9
@@ -471,7 +471,7 @@ class _NeptuneClose:
 def neptune_waiting(
     queue, # path of a `run_operations.sqlite3`
 ) -> int:
-    "How many operations and files wait in an offline queue of neptune-scale; 0 if there is none."
+    "How many operations and files wait in an offline queue of neptune-scale; 0 if there is none. `sqlite3.Error` for a file that is no database."
     if not Path(queue).exists(): return 0
     with closing(sqlite3.connect(f"{Path(queue).absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as db:
         tables = [t for t, in db.execute("SELECT name FROM sqlite_master WHERE name IN ('run_operations', 'file_upload_requests')")]
@@ -479,7 +479,7 @@ def neptune_waiting(
 
 # %% ../nbs/05c_sinks.ipynb #3c9de8d0
 class NeptuneSink(_NeptuneAsked, _NeptuneOpen, _NeptuneClose, _NeptuneCalls, _NeptuneMoreCalls, ThreadedSink):
-    "Sends a run to Neptune through neptune-scale: `mode='offline'` queues it on disk, `'async'` sends it live if the server answers."
+    "Sends a run to Neptune through neptune-scale: `mode='offline'` queues it on disk, `'async'` sends it live if the server answers. `CcdiffError` for another mode."
 
     name = "Neptune"
 
@@ -518,7 +518,7 @@ def make_sinks(
     resume_from: dict | None = None,    # when resuming: the last step of each series so far, `{attribute: step}`
     **neptune_kwargs, # passed on to `neptune_scale.Run`
 ) -> list:
-    "The sinks that `mode` and `CCDIFF_TRACKIO` ask for, already opening; an empty list for a run that is only recorded locally."
+    "The sinks that `mode` and `CCDIFF_TRACKIO` ask for, already opening; an empty list for a run that is only recorded locally. `CcdiffError` for another mode."
     check_choice("mode", mode, ["local", "disabled", "offline", "async"])
     if mode == "disabled": return []
     sinks = []
@@ -624,7 +624,9 @@ def sync_offline(
     project: str | None = None, # send to this project, "workspace/project"; `None` for the one that each run was made for
     on_result=None,          # called with each row of the table as soon as it is there
 ) -> list:
-    "Send every offline queue of Neptune below the runs directory, oldest first: a list of dicts with run, waiting, left, state and what the server reported."
+    """Send every offline queue of Neptune below the runs directory, oldest first; a list of dicts.
+    Each has run, project, waiting and left (operations before and after), state ("sent", "partly sent", "not sent", "in use", "empty", "damaged") and reported.
+    Raises `CcdiffError` for a project that is not "workspace/project", and if there are queues but no server that takes the token."""
     token = api_token or os.environ.get("NEPTUNE_API_TOKEN")
     if project and not re.fullmatch(r"[^/]+/[^/]+", project): raise CcdiffError(f"project={project!r} must be 'workspace/project'.")
     queues = [q for q in runs_dir(runs_root).glob("*/neptune/*/run_operations.sqlite3") if runs is None or q.parents[2].name in runs]
@@ -696,7 +698,7 @@ def export_trackio(
     project: str = "ccdiff", # the Trackio project; what it has of these runs is replaced
     runs_root=None,          # the runs directory; `None` for the default
 ) -> list:
-    "Copy runs with their whole history, inherited parts included, into a local Trackio project; the ids. Needs the extra `trackio`."
+    "Copy runs with their whole history, inherited parts included, into a local Trackio project; the ids. `CcdiffError` without the extra `trackio`, or for a listed run without a record."
     from ccdiff.record import list_runs
     trackio, chosen = _trackio(), list_runs(runs, root=runs_root)
     with _hushed(trackio):

@@ -20,15 +20,18 @@ def loss_curve(
     run_id: str, # the run, whose record is read with its parents' part
     file,        # where to write the PNG
 ):
-    "Write a picture of `train/loss` over the steps, each step and a running mean; returns `file`."
+    "Write a picture of `train/loss` over the steps, each step and a running mean, on a logarithmic scale; returns `file`. `CcdiffError` for a run without a record or without losses."
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
+    from ccdiff.pictures import COLORS
     from ccdiff.record import fetch_metrics
-    loss = fetch_metrics([run_id], ["train/loss"])["train/loss"].droplevel("run").dropna()
+    logged = fetch_metrics([run_id], ["train/loss"])
+    if logged.empty: raise CcdiffError(f"run {run_id!r} has logged no train/loss; `ccdiff-runs show {run_id}` says what it has.")
+    loss = logged["train/loss"].droplevel("run").dropna()
     fig = Figure(figsize=(6, 3), dpi=100, layout="constrained")
     ax = fig.add_subplot()
     ax.plot(loss.index, loss, color="0.75", lw=0.7, label="each step")
-    ax.plot(loss.index, loss.ewm(halflife=max(1, len(loss) / 50)).mean(), color="tab:blue", label="running mean")
+    ax.plot(loss.index, loss.ewm(halflife=max(1, len(loss) / 50)).mean(), color=COLORS[0], label="running mean")
     ax.set(xlabel="step", ylabel="loss", title=run_id, yscale="log")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.spines[["top", "right"]].set_visible(False)
@@ -38,9 +41,9 @@ def loss_curve(
 
 # %% ../nbs/11b_train.ipynb #9b9a1180
 def evaluate_run(
-    trainer, # a `Trainer`, after `fit`
+    trainer, # a `Trainer`, after `fit`, with `config.evaluate` of at least 1
 ):
-    "The local judge's `Report` of `trainer.config.evaluate` samples per class, also saved under the run's evals/ and logged to its record."
+    "The local judge's `Report` of `trainer.config.evaluate` samples per class, also saved under the run's evals/ and logged to its record. `CcdiffError` if the data set has no judge and none can be fitted."
     from ccdiff.tracking import Run
     c, evaluator = trainer.config, Evaluator(trainer.config.dataset, "local", trainer.config.data_dir, image_size=trainer.config.image_size)
     part = {} if tuple(c.guidance_interval) == (0, 1) else {"guidance_interval": c.guidance_interval}

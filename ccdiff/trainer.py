@@ -132,7 +132,7 @@ _FAST = dict(block_out_channels=(16, 32, 48), layers_per_block=1, attention=Fals
              timestep_sampling="logit_normal", timestep_shift=2.0, flow_shift=2.0, label_drop=0.1, optimizer="muon", batch_size=64, max_steps=2800, learning_rate=5e-3,
              lr_scheduler="linear", warmup_steps=50, max_grad_norm=1.0, ema_decay=0.998, sample_steps=10, guidance_scale=1.3, guidance_interval=(0.2, 0.8),
              checkpoint_interval=500, neptune_experiment="fast")
-PRESETS = {
+PRESETS = { # name: the fields of `TrainConfig` that differ from its defaults
     "classic": {},
     "fast": _FAST,
     "quick": {**_FAST, "dataset": "digits", "batch_size": 32, "max_steps": 900, "warmup_steps": 20, "ema_decay": 0.995, "checkpoint_interval": 300, "evaluate": 10, "neptune_experiment": "quick"},
@@ -240,7 +240,7 @@ class TrainConfig(_WatchingOptions, _SavingOptions, _MachineOptions, _OptimizerO
     def preset(cls,
                name: str,  # a key of `PRESETS`
                **changes): # fields to set otherwise
-        "The configuration of that name."
+        "The configuration of that name. `CcdiffError` for a name that is not in `PRESETS`, or a field out of range."
         return cls(**_with_preset(name, changes))
 
     def to_dict(self):
@@ -648,7 +648,7 @@ def make_muon(
     learning_rate: float,  # peak rate, of both kinds of weights
     weight_decay: float = 0.0, # of both
 ):
-    "timm's Muon (Jordan et al. 2024) for the weights between the layers, NAdamW for the rest: biases, norms, embeddings, the first and the last convolution."
+    "timm's Muon (Jordan et al. 2024) for the weights between the layers, NAdamW for the rest: biases, norms, embeddings, the first and the last convolution. `CcdiffError` if timm is too old."
     try: from timm.optim import Muon
     except ImportError as e: raise CcdiffError("optimizer='muon' needs timm 1.0.20 or newer: pip install 'timm>=1.0.20', or use optimizer='adamw'.") from e
     outside = {id(p) for part in (unet.model.conv_in, unet.model.conv_out, unet.class_emb, unet.model.class_embedding) if part is not None for p in part.parameters()}

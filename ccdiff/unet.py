@@ -57,12 +57,12 @@ class _Forward:
     "How labels enter the network: as extra input channels, or through the time embedding."
     def forward(
         self,
-        sample: torch.Tensor,       # noisy images (B, C, H, W), data range [-1, 1] before the noise
-        timestep,                   # int, () or (B,) tensor: how noisy, 0 to num_train_timesteps - 1
+        sample: torch.Tensor,       # noisy images (B, C, H, W), float; in [-1, 1] before the noise
+        timestep,                   # a number, or a tensor () or (B,): how noisy, 0 to num_train_timesteps - 1 (1 to num_train_timesteps with flow)
         class_labels: torch.Tensor, # (B,) whole numbers from 0 to num_classes - 1; num_classes is the null class where there is one
         return_dict: bool = True,   # a `UNet2DOutput`, else a tuple of one
     ):
-        "The prediction (noise, or whatever the scheduler's `prediction_type` says), shaped like `sample`. Follows `UNet2DModel.forward`."
+        "The prediction (noise, or whatever the scheduler's `prediction_type` says), shaped like `sample`. `CcdiffError` for labels of another shape or type. Follows `UNet2DModel.forward`."
         if not isinstance(class_labels, torch.Tensor) or class_labels.is_floating_point() or class_labels.dtype == torch.bool:
             raise CcdiffError(f"class_labels must be a tensor of whole numbers, not {getattr(class_labels, 'dtype', type(class_labels).__name__)}.")
         if class_labels.shape != sample.shape[:1]:
@@ -85,7 +85,7 @@ class _StrictFiles:
         output_loading_info: bool = False, # also return diffusers' loading info
         **kwargs,                          # as in `ModelMixin.from_pretrained`
     ):
-        "The model in that folder. Raises `CcdiffError` if its file lacks a tensor, or has one too many or of another shape."
+        "The model in that folder, in eval mode. Raises `CcdiffError` if its file lacks a tensor or has one too many, diffusers' `ValueError` or `RuntimeError` for one of another shape, `OSError` if it cannot be read."
         model, info = super().from_pretrained(pretrained_model_name_or_path, output_loading_info=True, **kwargs)
         forgiven = ("mismatched_keys",) if kwargs.get("ignore_mismatched_sizes") else ()
         wrong = {k: info[k] for k in ("missing_keys", "unexpected_keys", "mismatched_keys") if info[k] and k not in forgiven}
@@ -109,25 +109,25 @@ class _StrictFiles:
 
 # %% ../nbs/02_unet.ipynb #439a8f1f
 class ClassConditionedUnet(_StrictFiles, _Forward, ModelMixin, AttentionMixin, ConfigMixin):
-    "A `UNet2DModel` told the class. Call `unet(noisy (B,C,H,W), timesteps, labels (B,))`; `.sample` has the shape of `noisy`. Default: 1,708,201 parameters for 28×28."
+    "A `UNet2DModel` told the class. Call `unet(noisy (B,C,H,W), timesteps, labels (B,))`; `.sample` has the shape of `noisy`. 1,708,201 parameters by default. `CcdiffError` for numbers that make no network."
     _supports_gradient_checkpointing = True
     _skip_layerwise_casting_patterns = ["norm", "class_emb"]
 
     @register_to_config
     def __init__(
         self,
-        num_classes: int = 10,            # labels are 0 to num_classes - 1
+        num_classes: int = 10,            # at least 1; labels are 0 to num_classes - 1
         class_emb_size: int = 4,          # numbers per class, each one an input channel ("concat" only)
-        sample_size: int = 28,            # height and width of the images, in pixels
+        sample_size: int = 28,            # height and width of the images, in pixels: a multiple of patch_size × 2 to the (levels - 1)
         image_channels: int = 1,          # 1 for grey, 3 for colour
-        layers_per_block: int = 2,        # residual layers per level
+        layers_per_block: int = 2,        # residual layers per level, at least 1
         block_out_channels: tuple = (32, 64, 64), # width of each level, finest first
         down_block_types: tuple | None = None,    # diffusers' block names; None: attention everywhere but at the finest level
         up_block_types: tuple | None = None,      # the same for the way up
         norm_num_groups: int = 32,        # groups of the group norms; divides every width
-        attention_head_dim: int | None = 8, # channels per attention head; None for one head
-        dropout: float = 0.0,             # share of features dropped in training
-        conditioning: str = "concat",     # "concat": input channels; "time": added to the time embedding; "scale_shift": that, scaling features too
+        attention_head_dim: int | None = 8, # channels per attention head, divides every width; None for one head
+        dropout: float = 0.0,             # share of features dropped in training, 0 to 1
+        conditioning: str = "concat",     # "concat": input channels; "time": added to the time embedding; "scale_shift": that, scaling features too (Dhariwal and Nichol 2021)
         null_class: bool = False,         # one more label, num_classes, that means "no class", for guidance
         patch_size: int = 1,              # fold patches of so many pixels square into channels: the network works on an image so many times smaller
     ):
@@ -154,10 +154,10 @@ def _inner_unet(
 
 # %% ../nbs/02_unet.ipynb #8f618bf5
 def tiny_unet(
-    num_classes: int = 3, # labels are 0 to num_classes - 1
-    image_size: int = 8,  # pixels, a multiple of 4
+    num_classes: int = 3, # at least 1; labels are 0 to num_classes - 1
+    image_size: int = 8,  # height and width in pixels, a multiple of 4
     **kwargs,             # any other argument of `ClassConditionedUnet`
 ):
-    "A `ClassConditionedUnet` of some 75,000 parameters for examples and tests."
+    "A `ClassConditionedUnet` of some 75,000 parameters for examples and tests; raises what that raises."
     small = dict(block_out_channels=(8, 16, 16), layers_per_block=1, norm_num_groups=4)
     return ClassConditionedUnet(num_classes=num_classes, sample_size=image_size, **{**small, **kwargs})

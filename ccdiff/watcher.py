@@ -19,7 +19,7 @@ from torch import nn
 from .core import CcdiffError, check_choice, check_int
 
 # %% ../nbs/06_watcher.ipynb #5d178eab
-STATS = ("hist", "mean", "norm", "std", "min", "max", "var", "abs_mean", "rms", "zero_fraction", "nonfinite", "update_ratio")
+STATS = ("hist", "mean", "norm", "std", "min", "max", "var", "abs_mean", "rms", "zero_fraction", "nonfinite", "update_ratio") # what `tensor_stats` may name
 _needs = dict(mean=["sum"], norm=["square"], std=["sum", "square"], var=["sum", "square"], min=["min"], max=["max"], abs_mean=["abs"], rms=["square"],
               zero_fraction=["zero"], nonfinite=["bad"])
 _bins, _sample_size = 50, 4096
@@ -487,7 +487,7 @@ class _Arming(_Schedule):
         return self.run is not None
 
     def arm(self):
-        "Open a window now: the next `watch` looks at the forward and backward pass that come in between, whether its step is due or not."
+        "Open a window now: the next `watch` looks at the forward and backward pass that come in between, whether its step is due or not. `CcdiffError` if closed."
         if not self._ready(): return
         if self._pending is not None and self._window.seen: self._look(self._pending)
         self._open()
@@ -497,7 +497,7 @@ class _Arming(_Schedule):
         self,
         step: float, # the step that is about to begin
     ):
-        "For loops that announce their steps: open a window if `step` is due. The watcher then opens none by itself, and `watch(step)` looks at this step."
+        "For loops that announce their steps: open a window if `step` is due. The watcher then opens none by itself, and `watch(step)` looks at this step. `CcdiffError` if closed."
         if not self._ready(): return
         self._mode = "announced"
         if self.due(step): self._open()
@@ -643,7 +643,7 @@ class _Watch(_Loops):
         track_parameters: bool = False, # the parameters themselves
         prefix: str | None = None,      # goes before the base namespace: "train" makes keys "train/debug/…"
     ) -> list:
-        "Call it at every step: returns at once unless `step` is due or the watcher was armed, else logs. The findings, `[]` if all is well."
+        "Call it at every step: returns at once unless `step` is due or the watcher was armed, else logs. A list of `Finding`s, `[]` if all is well. `CcdiffError` if closed."
         if not self._ready(): return []
         ask = _Ask(step, track_activations, track_gradients, track_parameters, prefix)
         if self._mode is None and not self._forced: self._mode = self._kind_of_loop(ask)
@@ -651,7 +651,7 @@ class _Watch(_Loops):
 
 # %% ../nbs/06_watcher.ipynb #080bc70f
 class TorchWatcher(_Watch):
-    "Logs what happens inside `model`: statistics of activations, gradients, parameters and updates, and findings. After Neptune's TorchWatcher 0.2."
+    "Logs what happens inside `model`: statistics of activations, gradients, parameters and updates, and findings. `CcdiffError` for arguments that do not fit. After Neptune's TorchWatcher 0.2."
     def __init__(
         self,
         model,                   # a module, perhaps inside `DistributedDataParallel` or `torch.compile`
@@ -659,7 +659,7 @@ class TorchWatcher(_Watch):
         tensor_stats=("mean",),  # some of `STATS`, as a list or as "hist,mean,norm"
         base_namespace: str = "debug", # where the keys begin
         track_layers=None,       # types of modules or patterns of names; None for all leaves, [] for parameters and their gradients only
-        every: int = 50,         # steps between looks
+        every: int = 50,         # steps between looks, at least 1
         health=HealthLimits(),   # the limits for findings; None to look for none
     ):
         if not isinstance(model, nn.Module): raise CcdiffError(f"model must be a torch.nn.Module, not a {type(model).__name__}.")
@@ -676,7 +676,7 @@ class TorchWatcher(_Watch):
 
 # %% ../nbs/06_watcher.ipynb #ff3dd4c8
 class WatchLog:
-    "A run in memory: `metrics`, `histograms` and `texts` are `{key: {step: value}}`."
+    "A run in memory: `metrics` (floats), `histograms` (`record.Histogram`s) and `texts` are `{key: {step: value}}`."
     def __init__(self): self.metrics, self.histograms, self.texts = {}, {}, {}
 
     def log_metrics(
@@ -725,7 +725,7 @@ def plot_heat_map(
     prefix: str = "",          # how the keys begin, if several watchers logged to one run
     ax=None,                   # matplotlib axes; None for new ones
 ):
-    "Layers × steps in colour. Rows are in the order in which they were logged: that of the forward pass in a `WatchLog`. Returns the axes."
+    "Layers × steps in colour. Rows are in the order in which they were logged: that of the forward pass in a `WatchLog`. Returns the axes. `CcdiffError` if nothing fits, or for several runs."
     import matplotlib.pyplot as plt
     series = _series(log, kind, stat, names, prefix)
     steps = sorted({s for v in series.values() for s in v})
@@ -750,7 +750,7 @@ def plot_gradient_flow(
     prefix: str = "",      # how the keys begin, if several watchers logged to one run
     ax=None,               # matplotlib axes; None for new ones
 ):
-    "Gradients of the weights from the first layer to the last, a line for each step. Returns the axes."
+    "Gradients of the weights from the first layer to the last, a line for each step, on a logarithmic scale. Returns the axes. `CcdiffError` if nothing fits, or for several runs."
     import matplotlib.pyplot as plt
     series = _series(log, "gradient", stat, names, prefix)
     there = sorted({s for v in series.values() for s in v})
@@ -767,10 +767,10 @@ def plot_ridge(
     name: str,           # a layer or parameter
     kind: str = "activation", # "activation", "gradient" or "parameters"
     prefix: str = "",    # how the keys begin, if several watchers logged to one run
-    steps: int = 12,     # at most so many ridges
+    steps: int = 12,     # at most so many ridges, at least 1
     ax=None,             # matplotlib axes; None for new ones
 ):
-    "Histograms of one layer, a ridge for each step, the latest in front. Returns the axes."
+    "Histograms of one layer, a ridge for each step, the latest in front, each as high as the others. Returns the axes. `CcdiffError` if nothing fits, or for several runs."
     import matplotlib.pyplot as plt
     hists = _series(log, kind, "hist", name.replace("[", "[[]"), prefix, histograms=True)[name]
     chosen = [sorted(hists)[i] for i in sorted({round(i) for i in np.linspace(0, len(hists) - 1, min(steps, len(hists)))})]

@@ -361,6 +361,7 @@ def _gemini_client(timeout_s):
     "A google-genai client on the key in GEMINI_API_KEY."
     key = os.environ.get("GEMINI_API_KEY", "").strip()
     if not key: raise CcdiffError("the environment variable GEMINI_API_KEY is not set. Get a key at https://aistudio.google.com/apikey, or judge with --judge local, which needs none.")
+    if not re.fullmatch(r"[!-~]+", key): raise CcdiffError("GEMINI_API_KEY has a space in it or a sign that no key has, such as …; copy the key whole, or judge with --judge local.")
     try: from google import genai
     except ImportError as e: raise CcdiffError("the package google-genai is missing: pip install 'google-genai>=1.75,<4'; or judge with --judge local.") from e
     options = {"api_version": "v1beta", "timeout": int(timeout_s * 1000)}

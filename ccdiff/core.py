@@ -41,7 +41,8 @@ def check_int(
     maximum: int | None = None, # the greatest value allowed; None for no bound
 ) -> int:
     "`value` as an int if it is a whole number in `[minimum, maximum]`, else a `CcdiffError`."
-    try: number = None if getattr(value, "ndim", 0) or "bool" in str(getattr(value, "dtype", type(value))) else operator.index(value)
+    kind = str(getattr(value, "dtype", type(value)))
+    try: number = None if getattr(value, "ndim", 0) or any(k in kind for k in ("bool", "float", "complex")) else operator.index(value)
     except TypeError: number = None # floats, and tensors that hold one
     if number is not None and minimum <= number and (maximum is None or number <= maximum): return number
     bounds = f"a whole number of at least {minimum}" if maximum is None else f"a whole number from {minimum} to {maximum}"

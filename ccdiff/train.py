@@ -58,7 +58,7 @@ def _show_results(trainer, result):
     "What was made and where it is, as it is made."
     folder = run_dir(result.run_id)
     folder.mkdir(parents=True, exist_ok=True)
-    print(f"run         {result.run_id}: {result.step:,} steps, loss {'unknown' if result.loss is None else format(result.loss, '.4f')}, {result.seconds:.0f} s")
+    print(f"run         {result.run_id}: {result.step:,} steps, {'none of them now' if result.loss is None else f'loss {result.loss:.4f}'}, {result.seconds:.0f} s")
     if result.checkpoint: print(f"checkpoint  {result.checkpoint}")
     for made in (_show_loss, _show_samples, _show_score):
         try: made(trainer, folder)

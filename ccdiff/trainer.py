@@ -129,7 +129,7 @@ class _WatchingOptions:
 
 # %% ../nbs/08_trainer.ipynb #c4ef5057
 _FAST = dict(block_out_channels=(16, 32, 48), layers_per_block=1, attention=False, conditioning="scale_shift", prediction_type="flow_prediction", bounded_loss=True,
-             timestep_sampling="logit_normal", timestep_shift=2.0, flow_shift=2.0, label_drop=0.1, optimizer="muon", batch_size=64, max_steps=2800, learning_rate=5e-3,
+             timestep_sampling="logit_normal", timestep_shift=2.0, flow_shift=2.0, label_drop=0.1, optimizer="muon", batch_size=64, max_steps=2700, learning_rate=5e-3,
              lr_scheduler="linear", warmup_steps=50, max_grad_norm=1.0, ema_decay=0.998, sample_steps=10, guidance_scale=1.3, guidance_interval=(0.2, 0.8),
              checkpoint_interval=500, neptune_experiment="fast")
 PRESETS = { # name: the fields of `TrainConfig` that differ from its defaults

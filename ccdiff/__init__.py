@@ -5,6 +5,11 @@ Every name below is loaded when it is first asked for, so that `import ccdiff` s
 
 __version__ = "0.1.0"
 
+import os as _os
+
+if "OMP_WAIT_POLICY" not in _os.environ:  # read when torch is loaded: threads that wait on a busy core give it up soon (benchmarks/throughput)
+    _os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+
 _homes = {
     "core": ("CcdiffError",),
     "data": ("ImageSet", "load_images"),

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['setup_notebook', 'expect_error', 'page_name', 'notebook_to_markdown', 'readme_main', 'module_of', 'package_mode',
-           'check_modules', 'check_docstrings', 'page_anchors', 'page_links', 'check_menu', 'check_pages']
+           'check_modules', 'check_titles', 'check_docstrings', 'page_anchors', 'page_links', 'check_menu',
+           'check_pages']
 
 # %% ../nbs/90_dev.ipynb #6dc9d5d9
 import argparse
@@ -141,6 +142,15 @@ def check_modules(
     twice = [f"{m} is exported by more than one notebook" for m in sorted(set(modules)) if modules.count(m) > 1]
     return twice + [f"{lib}/{m}.py has no notebook" for m in sorted(have - set(modules))] + [f"{m} is not exported yet" for m in sorted(set(modules) - have)]
 
+# %% ../nbs/90_dev.ipynb #b11859c2
+def check_titles(
+    nbs="nbs", # the folder of the notebooks
+) -> list:
+    "The notebooks whose title cell holds text that their page will lack, one sentence each; empty if there are none."
+    books = {p: json.loads(p.read_text(encoding="utf-8"))["cells"] for p in sorted(Path(nbs).rglob("*.ipynb")) if not p.name.startswith(("_", "."))}
+    more = {p: [line for line in "".join(cells[0]["source"]).splitlines() if line.strip() and not line.startswith(("# ", "> "))] for p, cells in books.items() if cells}
+    return [f"{p.name}: {lines[0][:40]!r} stands in the title cell and will not be on the page; give it a cell of its own" for p, lines in more.items() if lines]
+
 # %% ../nbs/90_dev.ipynb #dba2aba4
 def _public(module):
     "`{dotted name: function or class}` that a module exports, methods included; what it only imports is not its own."
@@ -184,21 +194,6 @@ def _shapeless(value):
         about = docments(value.__init__ if inspect.isclass(value) else value, full=True)
         behind = {k: (value.__doc__ or "") if k == "return" else v["docment"] or "" for k, v in about.items() if "Tensor" in str(v["anno"])}
     return [k for k, text in behind.items() if not told.search(text)]
-
-def _refuses(value):
-    "Whether a function, or a class when it is made or entered, raises `CcdiffError` itself or has a `check_…` do so for one of its parameters."
-    import ast
-    import inspect
-    import textwrap
-    if isinstance(value, property): value = value.fget
-    if inspect.isclass(value):
-        return any(_refuses(vars(base)[k]) for base in value.__mro__ if base.__module__ == value.__module__ for k in ("__init__", "__post_init__", "__enter__") if inspect.isfunction(vars(base).get(k)) and vars(base)[k].__code__.co_filename != "<string>")
-    tree, own = ast.parse(textwrap.dedent(inspect.getsource(value))), inspect.signature(value).parameters
-    named = lambda node: node is not None and "CcdiffError" in ast.unparse(node)
-    caught = {id(n) for t in ast.walk(tree) if isinstance(t, ast.Try) and any(named(h.type) for h in t.handlers) for line in t.body for n in ast.walk(line)}
-    raises = any(named(n.exc) for n in ast.walk(tree) if isinstance(n, ast.Raise) and id(n) not in caught)
-    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and id(n) not in caught and ast.unparse(n.func).startswith("check_")]
-    return raises or any(isinstance(a, ast.Name) and a.id in own for n in calls for a in n.args)
 
 # %% ../nbs/90_dev.ipynb #6900c1be
 def _refuses(value):

@@ -143,8 +143,6 @@ FLOW_SCHEDULERS = { # the same for networks that predict the flow
     "dpm++": ("DPMSolverMultistepScheduler", _straight, ("flow_prediction",)),
     "dpm++_single": ("DPMSolverSinglestepScheduler", dict(**_straight, lower_order_final=True), ("flow_prediction",)),
     "unipc": ("UniPCMultistepScheduler", _straight, ("flow_prediction",)),
-    "deis": ("DEISMultistepScheduler", _straight, ("flow_prediction",)),
-    "sa": ("SASolverScheduler", _straight, ("flow_prediction",)),
     "euler": ("FlowMatchEulerDiscreteScheduler", {}, ("flow_prediction",)),
     "euler_a": ("DPMSolverMultistepScheduler", dict(**_straight, algorithm_type="sde-dpmsolver++", solver_order=1), ("flow_prediction",)),
     "dpm++_sde": ("DPMSolverMultistepScheduler", dict(**_straight, algorithm_type="sde-dpmsolver++"), ("flow_prediction",)),

@@ -81,7 +81,7 @@ def _suggestions(trainer, result):
     c, last = trainer.config, len(trainer.images.class_names) - 1
     guided = "" if c.guidance_scale == 1 else f" --guidance-scale {c.guidance_scale:g} --guidance-interval {','.join(f'{b:g}' for b in c.guidance_interval)}"
     return [f"  ccdiff-sample --from {result.run_id}@{result.step} --labels 0-{last} --per-class 8 --steps {c.sample_steps or 50}{guided} --out grid.png",
-            f"  ccdiff-train --neptune-mode fork --resume-from-run-id {result.run_id} --resume-from-step {result.step} --max-steps {result.step + 500} --learning-rate 1e-4"]
+            f"  ccdiff-train --neptune-mode fork --resume-from-run-id {result.run_id} --resume-from-step {result.step} --max-steps {result.step + 500} --learning-rate {c.learning_rate / 5:g}"]
 
 # %% ../nbs/11b_train.ipynb #5fa3f0d3
 def _check_can_ask(c):

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -268,7 +269,7 @@ def _measure(args, argv):
     root = {"data_dir": os.environ["CCDIFF_MNIST"]} if "CCDIFF_MNIST" in os.environ else {}
     args.pop("what")
     words = [Path(w).name if w == args["out"] else w for w in (sys.argv[1:] if argv is None else argv)]
-    quality(args.pop("out"), args.pop("recipe"), args.pop("seed"), args.pop("cpu_seconds"), args.pop("sampler"), args.pop("n"), command=f"python -m ccdiff.bench {' '.join(words)}", **{**root, **changes, **args})
+    quality(args.pop("out"), args.pop("recipe"), args.pop("seed"), args.pop("cpu_seconds"), args.pop("sampler"), args.pop("n"), command=f"python -m ccdiff.bench {shlex.join(words)}", **{**root, **changes, **args})
     return 0
 
 # %% ../nbs/93_bench.ipynb #751d760d

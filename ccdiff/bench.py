@@ -143,6 +143,7 @@ def plain_steps(
             opt.zero_grad(); loss.backward(); opt.step(); losses.append(loss.item())
             yield losses[-1]
 
+# %% ../nbs/93_bench.ipynb #23644fb4
 def trainer_steps(
     images,         # an `ImageSet`
     batch: int,     # images a step

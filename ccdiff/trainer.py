@@ -104,6 +104,7 @@ class _MachineOptions:
     device: str = _option("auto", "auto, cuda, cuda:1, mps or cpu")
     mixed_precision: str = _option("no", "compute in half precision", ("no", "bf16", "fp16"))
     compile: bool = _option(False, "compile the network with torch.compile: minutes at the start, faster steps on a GPU")
+    cuda_graphs: bool = _option(True, "on a single CUDA device, record the kernels of a step once and replay them; nothing elsewhere, or with fp16")
     threads: int | None = _option(None, "CPU threads; default: $OMP_NUM_THREADS, else what the resumed run had, else the physical cores")
 
 @dataclass
@@ -136,6 +137,7 @@ PRESETS = { # name: the fields of `TrainConfig` that differ from its defaults
     "classic": {},
     "fast": _FAST,
     "quick": {**_FAST, "dataset": "digits", "batch_size": 32, "max_steps": 900, "warmup_steps": 20, "ema_decay": 0.995, "checkpoint_interval": 300, "evaluate": 10, "neptune_experiment": "quick"},
+    "gpu": {**_FAST, "block_out_channels": (32, 64, 96), "batch_size": 256, "max_steps": 2000, "learning_rate": 2.5e-3, "mixed_precision": "bf16", "watch_every": 200, "neptune_experiment": "gpu"},
 }
 DEFAULT_PRESET = "fast" # what `ccdiff-train` does without --preset
 
@@ -439,8 +441,9 @@ class _Drawing:
         c, images, step = self.config, self.images, self.step if step is None else step
         share = c.batch_size // self.accelerator.num_processes
         start = share * self.accelerator.process_index
-        ids = batch_indices(len(images), c.batch_size, c.seed, step)[start:start + share].to(self.accelerator.device)
-        draws = draw_batch_noise(c.seed, step, (c.batch_size, *images.images.shape[1:]), len(self.scheduler), c.label_drop, self.accelerator.device, c.timestep_sampling, c.timestep_shift)
+        ids, device = batch_indices(len(images), c.batch_size, c.seed, step)[start:start + share], self.accelerator.device
+        ids = ids.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else ids.to(device) # a GPU goes on with the last step meanwhile
+        draws = draw_batch_noise(c.seed, step, (c.batch_size, *images.images.shape[1:]), len(self.scheduler), c.label_drop, device, c.timestep_sampling, c.timestep_shift)
         draws = draws.part(start, start + share)
         labels = hide_labels(images.labels[ids], draws.drop, images.num_classes)
         return Batch(ids, normalize(images.images[ids]), labels, draws.noise, draws.timesteps)
@@ -465,6 +468,11 @@ class _Gradients:
         import torch
         return torch.cat(losses)
 
+    def _clipped_gradients(self, batch):
+        "The same, and the norm of the gradient before it is clipped."
+        losses = self._gradients(batch)
+        return losses, self.accelerator.clip_grad_norm_(self._weights, self.config.max_grad_norm or float("inf"))
+
 # %% ../nbs/08_trainer.ipynb #05f82eb6
 class _Stepping:
     "One optimizer step."
@@ -473,9 +481,8 @@ class _Stepping:
         import torch
         batch, rate = self.draw_batch(), self.schedule.get_last_lr()[0]
         self.watcher.before_step(self.step + 1)
-        losses = self._gradients(batch)
-        norm = self.accelerator.clip_grad_norm_(self.unet.parameters(), self.config.max_grad_norm or float("inf"))
-        flags = torch.stack([losses.mean(), losses.new_tensor(float(self._signal is not None))])
+        losses, norm = self._clipped_gradients(batch) if self._graphs is None else self._graphs.gradients(batch, plain=self.watcher.due(self.step + 1))
+        flags = torch.stack([losses.mean(), losses.new_full((), float(self._signal is not None))])
         loss, stop, norm = torch.cat([self.accelerator.reduce(flags, "mean"), norm.detach().float().reshape(1)]).tolist()
         self._asked_to_stop = self._asked_to_stop or stop > 0
         if self._is_finite(loss, norm, batch, losses): self._update()
@@ -487,8 +494,69 @@ class _Stepping:
 
     def _update(self):
         "Weights, then their average."
-        self.optimizer.step()
-        if self.ema is not None: self.ema.step(self.unet.parameters())
+        self.optimizer.step() if self._graphs is None else self._graphs.update()
+        if self.ema is not None: self.ema.step(self._weights)
+
+# %% ../nbs/08_trainer.ipynb #c6751a9b
+class _Recorded:
+    "`work`, a function of tensors whose shapes never change, recorded as a CUDA graph and replayed at every call."
+    def __init__(self, work, inputs=(), warm_up=0):
+        import torch
+        self.inputs, graph, aside = [x.clone() for x in inputs], torch.cuda.CUDAGraph(), torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(warm_up): work(*self.inputs)
+        torch.cuda.current_stream().wait_stream(aside)
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"): self.outputs = work(*self.inputs)
+        self.graph = graph
+
+    def __call__(self, *inputs):
+        for mine, given in zip(self.inputs, inputs): mine.copy_(given)
+        self.graph.replay()
+        return self.outputs
+
+# %% ../nbs/08_trainer.ipynb #f5fff869
+class _GradientGraph:
+    "Forward, backward and clipping from a recording, made when it is first wanted."
+    def __init__(self, trainer):
+        self.trainer, self._backward, self._step, self._rates = trainer, None, None, None
+
+    def gradients(self, batch, plain=False):
+        "What `Trainer._clipped_gradients` returns; `plain` without the recording."
+        import torch
+        t, inputs = self.trainer, [getattr(batch, f.name) for f in fields(batch)]
+        if plain: found = t._clipped_gradients(batch)
+        else:
+            if self._backward is None: self._record_backward(inputs)
+            found = self._backward(*inputs)
+        if self._backward is not None:
+            if plain: torch._foreach_copy_(self._grads, [p.grad for p in self._params])
+            for p, g in zip(self._params, self._grads): p.grad = g
+        return found
+
+    def _record_backward(self, inputs):
+        def work(*inputs):
+            self.trainer.optimizer.zero_grad()
+            return self.trainer._clipped_gradients(Batch(*inputs))
+        self._backward = _Recorded(work, inputs, warm_up=2)
+        self._params = [p for p in self.trainer._weights if p.grad is not None]
+        self._grads = [p.grad for p in self._params]
+
+# %% ../nbs/08_trainer.ipynb #09b33d53
+class _StepGraphs(_GradientGraph):
+    "And the update."
+    def update(self):
+        "A step of the optimizer: plain at first, which makes its state, then recorded, then replayed."
+        import torch
+        optimizer, device = self.trainer.optimizer.optimizer, self.trainer.accelerator.device
+        rates = [g["lr"] for g in optimizer.param_groups]
+        first, self._rates = self._rates is None, self._rates or [torch.zeros((), device=device) for _ in rates]
+        for g, mine, rate in zip(optimizer.param_groups, self._rates, rates): g["lr"] = mine.fill_(rate)
+        try:
+            if self._step is None and not first and self._backward is not None: self._step = _Recorded(optimizer.step)
+            (self._step or optimizer.step)()
+        finally:
+            for g, rate in zip(optimizer.param_groups, rates): g["lr"] = rate
 
 # %% ../nbs/08_trainer.ipynb #31370ede
 class NotFiniteError(CcdiffError):
@@ -637,16 +705,19 @@ class _Building:
         self._averaged = copy.deepcopy(self.unet).requires_grad_(False).to(acc.device) if c.ema_decay else None
         if checkpoint is not None: self._load_weights(checkpoint)
         self.model, self.optimizer = acc.prepare(self.unet, self._make_optimizer())
+        self._weights = list(self.unet.parameters()) # looking for them takes longer than averaging them
         self._compiled = _compile(self.model, acc.device) if c.compile else None
         self.ema = self._make_ema()
         if checkpoint is not None: self._load_states(checkpoint)
         self._start_schedule()
+        self._graphs = _StepGraphs(self) if self._replays() else None
 
 # %% ../nbs/08_trainer.ipynb #f9d2748d
 def make_muon(
     unet,                # a `ClassConditionedUnet`
     learning_rate: float,  # peak rate, of both kinds of weights
     weight_decay: float = 0.0, # of both
+    capturable: bool = False,  # keep what it counts on the device, so that a step can be recorded as a CUDA graph
 ):
     "timm's Muon (Jordan et al. 2024) for the weights between the layers, NAdamW for the rest: biases, norms, embeddings, the first and the last convolution. `CcdiffError` if timm is too old."
     try: from timm.optim import Muon
@@ -655,7 +726,7 @@ def make_muon(
     inside = [p for p in unet.parameters() if p.ndim >= 2 and id(p) not in outside]
     kept = {id(p) for p in inside}
     groups = [{"params": inside}, {"params": [p for p in unet.parameters() if id(p) not in kept], "use_fallback": True}]
-    return Muon(groups, lr=learning_rate, weight_decay=weight_decay, nesterov=True, betas=(0.9, 0.99))
+    return Muon(groups, lr=learning_rate, weight_decay=weight_decay, nesterov=True, betas=(0.9, 0.99), capturable=capturable)
 
 # %% ../nbs/08_trainer.ipynb #b4254d0c
 def _compile(model, device):
@@ -676,8 +747,13 @@ class _Parts:
     def _make_optimizer(self):
         import torch
         c, fused = self.config, self.accelerator.device.type in ("cpu", "cuda")
-        if c.optimizer == "muon": return make_muon(self.unet, c.learning_rate, c.weight_decay)
-        return torch.optim.AdamW(self.unet.parameters(), lr=c.learning_rate, weight_decay=c.weight_decay, fused=fused)
+        if c.optimizer == "muon": return make_muon(self.unet, c.learning_rate, c.weight_decay, self._replays())
+        return torch.optim.AdamW(self.unet.parameters(), lr=c.learning_rate, weight_decay=c.weight_decay, fused=fused, capturable=self._replays())
+
+    def _replays(self):
+        "Whether steps are recorded and replayed."
+        a = self.accelerator
+        return self.config.cuda_graphs and a.device.type == "cuda" and a.num_processes == 1 and a.scaler is None
 
     def _make_ema(self):
         from diffusers.training_utils import EMAModel
@@ -706,7 +782,9 @@ class _Loading:
 
     def _load_states(self, checkpoint):
         "Optimizer, average and gradient scaler, bit for bit."
-        if checkpoint.optimizer is not None: self.optimizer.optimizer.load_state_dict(checkpoint.optimizer)
+        if checkpoint.optimizer is not None:
+            mine, saved = self.optimizer.optimizer, checkpoint.optimizer
+            mine.load_state_dict({**saved, "param_groups": [{**g, "capturable": self._replays()} for g in saved["param_groups"]]})
         if self.ema is not None and checkpoint.ema is not None:
             self.ema.load_state_dict({**checkpoint.ema, "decay": self.config.ema_decay})
             self.ema.to(self.accelerator.device)
@@ -722,6 +800,7 @@ class _Loading:
         self._load_states(checkpoint)
         self.step = checkpoint.step
         self._start_schedule()
+        self._graphs = _StepGraphs(self) if self._replays() else None
         return self
 
 # %% ../nbs/08_trainer.ipynb #f091597e
@@ -1008,7 +1087,7 @@ class _SettingOut:
         c, resumed = self.config, self.config.neptune_mode == "resume"
         then = checkpoint.state.get("environment", {}) if resumed else {}
         self.environment = _environment(self.accelerator, choose_threads(c.threads, then.get("threads"), self.accelerator.num_processes))
-        self.environment["compiled"] = c.compile
+        self.environment.update(compiled=c.compile, cuda_graphs=self._replays())
         if self.accelerator.is_main_process: _warn_not_exact(self.environment, then)
         self.step = checkpoint.step if checkpoint else 0
         self._count(checkpoint.state if resumed else {})

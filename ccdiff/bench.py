@@ -242,30 +242,34 @@ def sampler_arguments(
     return (None if entry["sampler"] == "own" else entry["sampler"], *(entry[k] for k in ("num_inference_steps", "guidance_scale", "guidance_interval")))
 
 # %% ../nbs/93_bench.ipynb #63e9a2af
+def _parser():
+    "What `python -m ccdiff.bench` understands."
+    p = argparse.ArgumentParser("python -m ccdiff.bench", allow_abbrev=False)
+    what = p.add_subparsers(dest="what", required=True)
+    q = what.add_parser("quality", allow_abbrev=False, help="train one recipe with one seed, measure it and add it to a JSON file", description="MNIST is looked for in $CCDIFF_MNIST.")
+    q.add_argument("--recipe", required=True, help="a preset of ccdiff-train")
+    q.add_argument("--seed", type=int, default=0)
+    q.add_argument("--cpu-seconds", type=float, help="stop training when this much CPU time is spent (for recipes with a constant learning rate)")
+    q.add_argument("--sampler", action="append", default=[], help="NAME:STEPS[:GUIDANCE[:LOW,HIGH]], own:8 by default; may be given several times")
+    q.add_argument("--n", type=int, default=2000, help="images to measure")
+    q.add_argument("--set", action="append", default=[], metavar="FIELD=JSON", help="another value for a field of TrainConfig")
+    q.add_argument("--label", help="name of the recipe in the file; needed with --set")
+    q.add_argument("--out", required=True, help="the JSON file")
+    s = what.add_parser("steps", allow_abbrev=False, help="time some training steps and print JSON")
+    s.add_argument("--kind", choices=STEPS, default="ccdiff", help="which loop")
+    s.add_argument("--batch", type=int, default=128, help="images a step")
+    for part in (q, s): part.add_argument("--threads", type=int, default=1, help="CPU threads")
+    return p
+
 def main(
     argv=None, # arguments, for tests; `None` for the command line
 ) -> int:
     "`python -m ccdiff.bench quality …`; returns the exit code."
-    p = argparse.ArgumentParser("python -m ccdiff.bench", allow_abbrev=False, description="quality: train one recipe with one seed, measure it and add it to a JSON file (MNIST is looked for in $CCDIFF_MNIST). "
-                                "steps: time some training steps and print JSON.")
-    p.add_argument("what", choices=("quality", "steps"))
-    p.add_argument("--recipe", help="quality: a preset of ccdiff-train")
-    p.add_argument("--kind", choices=STEPS, default="ccdiff", help="steps: which loop")
-    p.add_argument("--batch", type=int, default=128, help="steps: images a step")
-    p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--cpu-seconds", type=float, help="stop training when this much CPU time is spent (for recipes with a constant learning rate)")
-    p.add_argument("--sampler", action="append", default=[], help="NAME:STEPS[:GUIDANCE[:LOW,HIGH]], own:8 by default; may be given several times")
-    p.add_argument("--n", type=int, default=2000, help="images to measure")
-    p.add_argument("--set", action="append", default=[], metavar="FIELD=JSON", help="another value for a field of TrainConfig")
-    p.add_argument("--label", help="name of the recipe in the file; needed with --set")
-    p.add_argument("--threads", type=int, default=1)
-    p.add_argument("--out", help="quality: the JSON file")
+    p = _parser()
     args = vars(p.parse_args(argv))
-    kind, batch = args.pop("kind"), args.pop("batch")
-    if args["what"] == "quality" and not (args["recipe"] and args["out"]): p.error("quality needs --recipe and --out")
     try:
-        if args["what"] == "quality": return _measure(args, argv)
-        found = time_steps(kind, batch, threads=args["threads"])
+        if args.pop("what") == "quality": return _measure(args, argv)
+        found = time_steps(**args)
         if os.environ.get("RANK", "0") == "0": print(json.dumps(found))
         return 0
     except CcdiffError as e: p.exit(2, f"error: {e}\n")
@@ -281,7 +285,6 @@ def _measure(args, argv):
     if given and "label" not in args: raise CcdiffError("--set makes another recipe of it; give it a name with --label.")
     torch.set_num_threads(args["threads"])
     root = {"data_dir": os.environ["CCDIFF_MNIST"]} if "CCDIFF_MNIST" in os.environ else {}
-    args.pop("what")
     words = [Path(w).name if w == args["out"] else w for w in (sys.argv[1:] if argv is None else argv)]
     quality(args.pop("out"), args.pop("recipe"), args.pop("seed"), args.pop("cpu_seconds"), args.pop("sampler"), args.pop("n"), command=f"python -m ccdiff.bench {shlex.join(words)}", **{**root, **changes, **args})
     return 0

@@ -525,10 +525,12 @@ class _GradientGraph:
         "What `Trainer._clipped_gradients` returns; `plain` without the recording."
         import torch
         t, inputs = self.trainer, [getattr(batch, f.name) for f in fields(batch)]
-        if plain: found = t._clipped_gradients(batch)
-        else:
-            if self._backward is None: self._record_backward(inputs)
-            found = self._backward(*inputs)
+        if not plain and self._backward is None:
+            try: self._record_backward(inputs)
+            except RuntimeError as e:
+                warnings.warn(f"the kernels of a step cannot be recorded here, so they are started one by one, as with cuda_graphs=False: {e}", stacklevel=3)
+                t._graphs, plain = None, True
+        found = t._clipped_gradients(batch) if plain else self._backward(*inputs)
         if self._backward is not None:
             if plain: torch._foreach_copy_(self._grads, [p.grad for p in self._params])
             for p, g in zip(self._params, self._grads): p.grad = g

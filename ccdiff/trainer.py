@@ -103,7 +103,7 @@ class _MachineOptions:
     "machine"
     device: str = _option("auto", "auto, cuda, cuda:1, mps or cpu")
     mixed_precision: str = _option("no", "compute in half precision", ("no", "bf16", "fp16"))
-    compile: bool = _option(False, "compile the network with torch.compile: minutes at the start, faster steps on a GPU")
+    compile: bool = _option(False, "compile the network with torch.compile: a minute or more at the start, faster steps on a GPU")
     cuda_graphs: bool = _option(True, "on a single CUDA device, record the kernels of a step once and replay them; nothing elsewhere, or with fp16")
     threads: int | None = _option(None, "CPU threads; default: $OMP_NUM_THREADS, else what the resumed run had, else the physical cores")
 
@@ -529,6 +529,7 @@ class _GradientGraph:
             try: self._record_backward(inputs)
             except RuntimeError as e:
                 warnings.warn(f"the kernels of a step cannot be recorded here, so they are started one by one, as with cuda_graphs=False: {e}", stacklevel=3)
+                t.optimizer.zero_grad() # of what was computed to warm up
                 t._graphs, plain = None, True
         found = t._clipped_gradients(batch) if plain else self._backward(*inputs)
         if self._backward is not None:

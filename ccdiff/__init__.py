@@ -13,16 +13,16 @@ if "OMP_WAIT_POLICY" not in _os.environ:  # read when torch is loaded: threads t
 _homes = {
     "core": ("CcdiffError",),
     "data": ("ImageSet", "load_images"),
-    "unet": ("ClassConditionedUnet",),
-    "pipeline": ("ClassConditionedPipeline",),
-    "pictures": ("class_sheet", "denoising", "between_seeds", "between_classes"),
-    "tracking": ("Run", "Histogram", "File"),
+    "model.unet": ("ClassConditionedUnet",),
+    "model.pipeline": ("ClassConditionedPipeline",),
+    "notebook.pictures": ("class_sheet", "denoising", "between_seeds", "between_classes"),
+    "track.run": ("Run", "Histogram", "File"),
     "watcher": ("TorchWatcher",),
-    "trainer": ("Trainer", "TrainConfig", "config_of_run"),
-    "judge": ("LocalJudge",),
-    "gemini": ("GeminiJudge",),
-    "evaluator": ("Evaluator", "compare"),
-    "widgets": ("TrainingPanel", "DigitStudio", "RunComparer", "WatcherExplorer"),
+    "train.trainer": ("Trainer", "TrainConfig", "config_of_run"),
+    "evaluate.judge": ("LocalJudge",),
+    "evaluate.gemini": ("GeminiJudge",),
+    "evaluate.evaluator": ("Evaluator", "compare"),
+    "notebook.widgets": ("TrainingPanel", "DigitStudio", "RunComparer", "WatcherExplorer"),
 }
 _home_of = {name: home for home, names in _homes.items() for name in names}
 __all__ = sorted(_home_of)

@@ -23,7 +23,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .core import CcdiffError, check_choice, check_int, check_run_id, pack_state, run_dir, runs_dir, unpack_state
+from .core import CcdiffError, check_choice, check_int, check_run_id, run_dir, runs_dir
+from .torch_utils import pack_state, unpack_state
 
 # %% ../nbs/04_checkpoint.ipynb #68dae4d0
 _MANIFEST = "manifest.json"
@@ -165,7 +166,7 @@ def _write_states(folder, document, states):
 
 def _names_of_parameters(optimizer, network):
     "The names of the optimizer's parameters in its order, for `load_training_state`; `None` if they cannot be known."
-    from ccdiff.pipeline import _parameter_names
+    from ccdiff.model.pipeline import _parameter_names
     if not hasattr(optimizer, "param_groups") or not hasattr(network, "named_parameters"): return None
     with contextlib.suppress(CcdiffError): return _parameter_names(optimizer, network)
 
@@ -310,8 +311,8 @@ def read_pipeline(
 ):
     "The `ClassConditionedPipeline` in `folder`, on the CPU: classes from our own tables, safetensors only, no code from the folder. `CcdiffError` if it is not one."
     import diffusers
-    from ccdiff.pipeline import FLOW_SCHEDULERS, SCHEDULERS, ClassConditionedPipeline
-    from ccdiff.unet import ClassConditionedUnet
+    from ccdiff.model.pipeline import FLOW_SCHEDULERS, SCHEDULERS, ClassConditionedPipeline
+    from ccdiff.model.unet import ClassConditionedUnet
     folder = Path(folder)
     try:
         name = json.loads((folder / "scheduler/scheduler_config.json").read_text(encoding="utf-8"))["_class_name"]

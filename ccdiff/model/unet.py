@@ -60,7 +60,7 @@ class _Forward:
         sample: torch.Tensor,       # noisy images (B, C, H, W), float; in [-1, 1] before the noise
         timestep,                   # a number, or a tensor () or (B,): how noisy, 0 to num_train_timesteps - 1 (1 to num_train_timesteps with flow)
         class_labels: torch.Tensor, # (B,) whole numbers from 0 to num_classes - 1; num_classes is the null class where there is one
-        return_dict: bool = True,   # a `UNet2DOutput`, else a tuple of one
+        return_dict: bool | None = None, # None: the tensor; True: a `UNet2DOutput`; False: a tuple
     ):
         "The prediction (noise, or whatever the scheduler's `prediction_type` says), shaped like `sample`. `CcdiffError` for labels of another shape or type. Follows `UNet2DModel.forward`."
         if not isinstance(class_labels, torch.Tensor) or class_labels.is_floating_point() or class_labels.dtype == torch.bool:
@@ -73,6 +73,7 @@ class _Forward:
             x = torch.cat([x, self.class_emb(class_labels).to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])], dim=1)
         x = self.model(x, timestep, *([class_labels] if self.class_emb is None else []), return_dict=False)[0]
         x = nn.functional.pixel_shuffle(x, patch) if patch > 1 else x
+        if return_dict is None: return x
         return UNet2DOutput(sample=x) if return_dict else (x,)
 
 # %% ../../nbs/model/00_unet.ipynb #1cf88b77

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STATES', 'rng_state', 'set_rng_state', 'save_checkpoint', 'Checkpoint', 'read_pipeline', 'load_checkpoint',
-           'load_checkpoint_by_run_and_step']
+           'load_pipeline', 'load_checkpoint_by_run_and_step']
 
 # %% ../nbs/05_checkpoint.ipynb #bff26ffe
 import contextlib
@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .core import CcdiffError, check_choice, check_int
-from .folders import FORMAT, MANIFEST, atomic_folder, checkpoint_step, find_checkpoint, seal_checkpoint, verify_checkpoint
-from .torch_utils import pack_state, unpack_state
+from .folders import FORMAT, MANIFEST, atomic_folder, checkpoint_step, find_checkpoint, resolve_checkpoint, seal_checkpoint, verify_checkpoint
+from .torch_utils import choose_device, pack_state, unpack_state
 
 # %% ../nbs/05_checkpoint.ipynb #966a83ee
 STATES = ("optimizer", "lr_scheduler", "ema", "scaler", "rng", "extra") # what a checkpoint can hold besides the weights
@@ -182,6 +182,21 @@ def load_checkpoint(
         step = check_int("step", state.get("step"))
     except Exception as e: raise CcdiffError(f"{path} cannot be loaded: {e}") from e
     return Checkpoint(path, step, pipeline if device is None else pipeline.to(device), model, state, verified=verified, **states)
+
+# %% ../nbs/05_checkpoint.ipynb #1e6aa1f7
+def load_pipeline(
+    source,      # "RUN@STEP", "RUN", or the folder of a checkpoint, a training state, a run or a pipeline
+    device=None, # where to put it; `None` to choose
+    root=None,   # the runs directory; `None` for the default
+) -> tuple:
+    "`(pipeline, class names or None)` for what `source` means: a `ClassConditionedPipeline` on the device. A checkpoint is verified first. Raises `CcdiffError` if there is no such thing."
+    if not str(source).strip(): raise CcdiffError(f"source={source!r} names nothing; give RUN@STEP, a run, or a folder.")
+    device, folder = choose_device(device), resolve_checkpoint(source, root)
+    if (folder / "model_index.json").is_file():
+        return read_pipeline(folder).to(device), None
+    checkpoint = load_checkpoint(folder, device)
+    images = checkpoint.state.get("images")
+    return checkpoint.pipeline, images.get("class_names") if isinstance(images, dict) else None
 
 # %% ../nbs/05_checkpoint.ipynb #00c46803
 def load_checkpoint_by_run_and_step(

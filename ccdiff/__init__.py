@@ -1,42 +1,43 @@
 """Class-conditioned diffusion on MNIST-like images, in notebooks you can read
 
-Every name below is loaded when it is first asked for, so that `import ccdiff` stays quick.
+Every name in `__all__` can be imported from here and stays here. It is loaded when it is first used, so `import ccdiff` takes no time.
 """
 
 __version__ = "0.1.0"
 
-import os as _os
+import importlib
 
-if "OMP_WAIT_POLICY" not in _os.environ:  # read when torch is loaded: threads that wait on a busy core give it up soon (benchmarks/throughput)
-    _os.environ.setdefault("GOMP_SPINCOUNT", "5000")
-
-_homes = {
-    "core": ("CcdiffError",),
-    "data": ("ImageSet", "load_images"),
-    "model.unet": ("ClassConditionedUnet",),
-    "model.pipeline": ("ClassConditionedPipeline",),
-    "notebook.pictures": ("class_sheet", "denoising", "between_seeds", "between_classes"),
-    "track.run": ("Run", "Histogram", "File"),
-    "watcher": ("TorchWatcher",),
-    "train.trainer": ("Trainer", "TrainConfig", "config_of_run"),
-    "evaluate.judge": ("LocalJudge",),
-    "evaluate.gemini": ("GeminiJudge",),
-    "evaluate.evaluator": ("Evaluator", "compare"),
-    "notebook.widgets": ("TrainingPanel", "DigitStudio", "RunComparer", "WatcherExplorer"),
+_names = {
+    "core": ["CcdiffError"],
+    "data": ["ImageSet", "load_images", "image_grid"],
+    "model.unet": ["ClassConditionedUnet"],
+    "model.schedulers": ["make_scheduler"],
+    "model.pipeline": ["sample_images"],
+    "model.hub": ["ClassConditionedPipeline"],
+    "checkpoint": ["load_checkpoint", "verify_checkpoint"],
+    "track.record": ["File", "Histogram", "fetch_metrics", "fetch_series", "fetch_runs_table", "list_runs"],
+    "track.run": ["Run"],
+    "track.report": ["report"],
+    "watcher": ["TorchWatcher"],
+    "train.trainer": ["TrainConfig", "Trainer", "config_of_run"],
+    "evaluate.metrics": ["measure"],
+    "evaluate.judge": ["LocalJudge"],
+    "evaluate.gemini": ["GeminiJudge"],
+    "evaluate.evaluator": ["Evaluator", "compare"],
+    "notebook.pictures": ["class_sheet", "denoising", "between_seeds", "between_classes"],
+    "notebook.widgets": ["TrainingPanel", "DigitStudio", "RunComparer", "WatcherExplorer"],
 }
-_home_of = {name: home for home, names in _homes.items() for name in names}
-__all__ = sorted(_home_of)
+_home = {name: module for module, names in _names.items() for name in names}
+__all__ = sorted(_home)
 
 
 def __getattr__(name):
-    if name not in _home_of:
+    if name not in _home:
         raise AttributeError(f"module 'ccdiff' has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f"ccdiff.{_home_of[name]}"), name)
+    value = getattr(importlib.import_module(f"ccdiff.{_home[name]}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__():
-    return sorted(set(globals()) | set(__all__))
+    return sorted({*globals(), *__all__})

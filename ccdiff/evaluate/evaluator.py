@@ -24,7 +24,8 @@ from pathlib import Path
 
 import torch
 
-from ..checkpoint import find_checkpoint, load_checkpoint, read_pipeline, resolve_checkpoint
+from ..checkpoint import load_checkpoint, read_pipeline
+from ..folders import find_checkpoint, resolve_checkpoint
 from .controls import control_rows, corrected, judge_trust, make_controls
 from ..core import CcdiffError, check_choice, check_int, run_dir, runs_dir
 from ..torch_utils import choose_device
@@ -32,7 +33,8 @@ from ..data import ImageSet, image_grid, load_images, resize_images
 from .gemini import DEFAULT_MODEL, SYSTEM_PROMPT, GeminiJudge, cost_table, minutes
 from .judge import FAMILIES, JUDGES, QUESTIONS, LocalJudge
 from .metrics import PROTOCOL, Reference, measure, wilson_interval
-from ..commands.sample import sample_images, save_image
+from ..commands.sample import sample_images
+from ..plots import save_image
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #0f32ccea
 @dataclass
@@ -142,7 +144,7 @@ def joint_agreement(
     rows,     # their `control_rows`
 ) -> dict:
     "For each question on how many controls the answer is the same when it is asked by itself: {question: {\"same\", \"n\", \"ci95\"}}."
-    alone = control_rows(controls, judge.apart().grade(controls.images, controls.targets))
+    alone = control_rows(controls, judge.separately().grade(controls.images, controls.targets))
     pairs = {q: [(a["answers"][q], b["answers"][q]) for a, b in zip(rows, alone)] for q in QUESTIONS}
     given = {q: [(a, b) for a, b in both if a is not None and b is not None] for q, both in pairs.items()}
     same = {q: sum(a == b for a, b in both) for q, both in given.items()}

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MAX_STEP', 'RECORD', 'Histogram', 'File', 'plain_step', 'plain_metric', 'plain_text', 'plain_config', 'unnest',
            'plain_values', 'plain_histogram', 'FileItem', 'store_file', 'LocalStore', 'open_run', 'Segment',
-           'list_runs', 'fetch_metrics', 'fetch_series', 'last_step', 'last_steps', 'list_attributes',
+           'list_runs', 'fetch_metrics', 'fetch_history', 'fetch_series', 'last_step', 'last_steps', 'list_attributes',
            'fetch_runs_table', 'download_files', 'verify_record', 'import_neptune_store']
 
 # %% ../../nbs/track/00_record.ipynb #9d1b8b41
@@ -283,7 +283,7 @@ CREATE TABLE preview(step INTEGER, attr INTEGER, session INTEGER, ts INTEGER, va
 CREATE TABLE series(step INTEGER, attr INTEGER, session INTEGER, ts INTEGER, payload, UNIQUE(step, attr, session));
 """
 
-# %% ../../nbs/track/00_record.ipynb #ceb1b282
+# %% ../../nbs/track/00_record.ipynb #7d4365c8
 _log = logging.getLogger("ccdiff")
 
 def _millis(when=None):
@@ -321,7 +321,7 @@ def _create(path, meta):
         db.executemany("INSERT INTO meta VALUES(?, ?)", [(key, json.dumps(value)) for key, value in meta.items()])
         db.execute(f"PRAGMA user_version={_VERSION}")
 
-# %% ../../nbs/track/00_record.ipynb #cf31d578
+# %% ../../nbs/track/00_record.ipynb #7adcaed6
 def _read_only(path):
     "A connection that cannot change the record. Raises `CcdiffError` if there is none, or if it cannot be read."
     if not path.exists():
@@ -492,7 +492,7 @@ def log_files(self:LocalStore, data, step, timestamp=None):
     "Log files, as `store_file` returns them, at a step."
     self._append("series", "file", step, timestamp, {k: (_pack_file(v),) for k, v in data.items()})
 
-# %% ../../nbs/track/00_record.ipynb #6a75e66b
+# %% ../../nbs/track/00_record.ipynb #732a8bb5
 @patch
 def log_configs(self:LocalStore, data):
     "Log single values, or files as `store_file` returns them; a later one replaces an earlier one."
@@ -624,7 +624,7 @@ def _segments(run_id, root=None, to_the_root=True):
         limit = min(meta.get("fork_step", _TOP), *ceilings.values(), *(step for _, step in sessions if step is not None), limit)
     return chain[::-1]
 
-# %% ../../nbs/track/00_record.ipynb #e3b76638
+# %% ../../nbs/track/00_record.ipynb #a8d32ee8
 def _pattern(text):
     try:
         return re.compile(text)
@@ -756,6 +756,17 @@ def fetch_metrics(
             frame[column] = frame[column].eq(True)  # no point is no preview
     return frame
 
+# %% ../../nbs/track/00_record.ipynb #06d8f4ab
+def fetch_history(
+    run,              # a run or its id
+    attributes=None,  # a regular expression, or a list of exact names; None for all
+    root=None,        # the runs directory; None for the default
+):
+    """A `DataFrame` with a row for each point of a run's metrics, by step: step, attribute, value, absolute_time, and run, which logged it.
+    Raises `CcdiffError` for a run without a record."""
+    points = _points("metric", _segments(getattr(run, "run_id", run), root), _matcher(attributes))
+    return points[["step", "attribute", "value", "absolute_time", "run"]].reset_index(drop=True)
+
 # %% ../../nbs/track/00_record.ipynb #4fc97dba
 def fetch_series(
     runs=None,            # a list of run ids, a run's id, or a regular expression; None for all
@@ -818,7 +829,7 @@ def _configs(segments, match):
                 found[name] = _unpack(kind, value, segment.path.parent, segment.run_id, name)
     return found
 
-# %% ../../nbs/track/00_record.ipynb #1d28bf56
+# %% ../../nbs/track/00_record.ipynb #81f36db6
 def _state(status, started, pid, host):
     "The state of a session; \"open\" when its process is on another machine."
     if status or host != _host():

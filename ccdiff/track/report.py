@@ -17,7 +17,8 @@ from PIL import Image
 from matplotlib.colors import PowerNorm
 from ..core import CcdiffError, atomic_write
 from ..plots import COLORS, MARKERS, figure, line_style, log_axis
-from .record import FileItem, Histogram, fetch_history, fetch_runs_table, fetch_series, list_attributes, list_runs
+from .record import (FileItem, Histogram, fetch_history, fetch_runs_table, fetch_series, list_attributes,
+                                 list_runs)
 
 # %% ../../nbs/track/03_report.ipynb #d308762a
 def plot_curves(
@@ -35,7 +36,8 @@ def plot_curves(
     if attributes in names:  # an exact name, not an expression
         names = [attributes]
     if not names:
-        raise CcdiffError(f"no metric of {', '.join(chosen) or 'no run'} matches {attributes!r}; list_attributes() shows the names.")
+        raise CcdiffError(f"no metric of {', '.join(chosen) or 'no run'} matches {attributes!r}; "
+                          "list_attributes() shows the names.")
     fig, _ = figure(len(names), height=2.6 * len(names))
     for name, ax in zip(names, fig.axes):
         for i, (run_id, points) in enumerate(histories.items()):
@@ -66,8 +68,8 @@ def histogram_map(
     histograms,        # a sequence of `Histogram`s with any edges
     slices: int = 64,  # how many equal slices the whole range is cut into
 ) -> tuple:
-    """`(edges, shares)`: edges (slices + 1,) of the whole range, and shares (slices, steps), 0 to 1: which part of each step's values
-    lies in each slice, spread evenly within a bin."""
+    """`(edges, shares)`: edges (slices + 1,) of the whole range, and shares (slices, steps), 0 to 1: which part of
+    each step's values lies in each slice, spread evenly within a bin."""
     low, high = min(h.bin_edges[0] for h in histograms), max(h.bin_edges[-1] for h in histograms)
     if low == high:  # all values the same
         low, high = low - .5, high + .5
@@ -86,11 +88,12 @@ def plot_histograms(
     step_range: tuple = (None, None),  # lowest and highest step, both counted
     root=None,         # the runs directory; None for the default
 ):
-    """A matplotlib `Figure`: the histograms of a run over its steps as a heat map, values upwards, each column the shares of one step,
-    darker by their square root. Raises `CcdiffError` if the run has no such histograms."""
+    """A matplotlib `Figure`: the histograms of a run over its steps as a heat map, values upwards, each column the
+    shares of one step, darker by their square root. Raises `CcdiffError` if the run has no such histograms."""
     found = fetch_series([run], [attribute], step_range=step_range, root=root)
     if attribute not in found or not isinstance(found[attribute].iloc[0], Histogram):
-        raise CcdiffError(f"{getattr(run, 'run_id', run)} has no histograms {attribute!r}; list_attributes() shows the names.")
+        raise CcdiffError(f"{getattr(run, 'run_id', run)} has no histograms {attribute!r}; list_attributes() "
+                          "shows the names.")
     column = found[attribute].droplevel("run")
     grid, shares = histogram_map(list(column), slices)
     steps = column.index.to_numpy()
@@ -112,12 +115,14 @@ def show_images_strip(
     step_range: tuple = (None, None),  # lowest and highest step, both counted
     root=None,       # the runs directory; None for the default
 ):
-    "A matplotlib `Figure`: the images that a run logged under one name, side by side, each with its step. Raises `CcdiffError` if it logged none."
+    """A matplotlib `Figure`: the images that a run logged under one name, side by side, each with its step. Raises
+    `CcdiffError` if it logged none."""
     found = fetch_series([run], [attribute], step_range=step_range, root=root)
     items = found[attribute] if attribute in found else []
     items = [item for item in items if getattr(item, "mime_type", "").startswith("image/")]
     if not items:
-        raise CcdiffError(f"{getattr(run, 'run_id', run)} has no images {attribute!r}; list_attributes() shows the names.")
+        raise CcdiffError(f"{getattr(run, 'run_id', run)} has no images {attribute!r}; list_attributes() shows "
+                          "the names.")
     chosen = [items[i] for i in _spread(len(items), n)]
     fig, _ = figure(1, len(chosen), 1.2 * len(chosen), 1.5)
     for ax, item in zip(fig.axes, chosen):
@@ -166,16 +171,19 @@ def _heat(run, series):
     grid, shares = histogram_map(chosen, 48)
     cells = np.round(255 * np.sqrt(shares / shares.max())).astype(np.uint8)[::-1]
     return {"run": run, "low": float(grid[0]), "high": float(grid[-1]), "rows": 48, "columns": len(chosen),
-            "first": float(series.index[0]), "last": float(series.index[-1]), "cells": base64.b64encode(cells.tobytes()).decode()}
+            "first": float(series.index[0]), "last": float(series.index[-1]),
+            "cells": base64.b64encode(cells.tobytes()).decode()}
 
 # %% ../../nbs/track/03_report.ipynb #178f3cc1
 _IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
 def _images(run, files):
-    "At most eight images of a series, as data addresses; none above a megabyte, and none that a link brings in from elsewhere."
+    """At most eight images of a series, as data addresses; none above a megabyte, and none that a link brings in from
+    elsewhere."""
     items = []
     for item in (files.iloc[i] for i in _spread(len(files), 8)):
-        if item.mime_type in _IMAGES and item.path.is_file() and not item.path.is_symlink() and item.path.stat().st_size <= 1_000_000:
+        here = item.path.is_file() and not item.path.is_symlink()
+        if here and item.mime_type in _IMAGES and item.path.stat().st_size <= 1_000_000:
             data = base64.b64encode(item.path.read_bytes()).decode()
             items.append({"step": item.step, "src": f"data:{item.mime_type};base64,{data}"})
     return {"run": run, "items": items}
@@ -187,7 +195,8 @@ def _objects(run_ids, attributes, root):
         frame = fetch_series([run_id], attributes, root=root)
         for name in frame:
             series = frame[name].dropna().droplevel("run")
-            histograms, files, texts = (series[[isinstance(v, kind) for v in series]] for kind in (Histogram, FileItem, str))
+            histograms, files, texts = (
+                series[[isinstance(value, kind) for value in series]] for kind in (Histogram, FileItem, str))
             if len(histograms):
                 found["histograms"].setdefault(name, []).append(_heat(i, histograms))
             if len(texts):
@@ -199,8 +208,8 @@ def _objects(run_ids, attributes, root):
     return found
 
 # %% ../../nbs/track/03_report.ipynb #6017e697
-_SYSTEM = {"experiment": "sys/name", "state": "sys/state", "created": "sys/creation_time", "parent": "sys/forking/parent",
-           "step": "sys/forking/step", "tags": "sys/tags"}
+_SYSTEM = {"experiment": "sys/name", "state": "sys/state", "created": "sys/creation_time",
+           "parent": "sys/forking/parent", "step": "sys/forking/step", "tags": "sys/tags"}
 
 def _text(value):
     "A config as the page shows it."
@@ -217,8 +226,8 @@ def report_data(
     attributes=None,  # a regular expression, or a list of exact names: what to show; None for everything
     root=None,        # the runs directory; None for the default
 ) -> dict:
-    """Everything the page shows, as JSON-able lists: runs, curves thinned to 800 points, histograms at 100 steps, 8 images and 20 texts
-    a series, configs. Raises `CcdiffError` for a run that does not exist."""
+    """Everything the page shows, as JSON-able lists: runs, curves thinned to 800 points, histograms at 100 steps, 8
+    images and 20 texts a series, configs. Raises `CcdiffError` for a run that does not exist."""
     run_ids = list_runs(runs, root=root)
     configs = list_attributes(run_ids, attributes, kind="config", root=root)
     table = fetch_runs_table(run_ids, [*configs, *_SYSTEM.values()], root=root).reindex(run_ids)
@@ -227,7 +236,8 @@ def report_data(
     system = {key: cells(name) for key, name in _SYSTEM.items()}
     return {
         "made": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
-        "runs": [{"id": run_id} | {key: values[i] for key, values in system.items()} for i, run_id in enumerate(run_ids)],
+        "runs": [{"id": run_id} | {key: values[i] for key, values in system.items()}
+                 for i, run_id in enumerate(run_ids)],
         "curves": _curves(run_ids, attributes, root), "configs": [[name, cells(name)] for name in configs],
         **_objects(run_ids, attributes, root),
     }
@@ -484,8 +494,9 @@ def show_report(
     height: int = 600,  # of the frame, in pixels
     root=None,          # the runs directory; None for the default
 ):
-    "The page in a frame of the notebook's output (an `IPython.display.HTML`), in any frontend: it needs no port and no server."
+    """The page in a frame of the notebook's output (an `IPython.display.HTML`), in any frontend: it needs no port and
+    no server."""
     from IPython.display import HTML
     page = html.escape(report_html(report_data(runs, attributes, root)), quote=True)
-    frame = f'<iframe srcdoc="{page}" sandbox="allow-scripts" style="width: 100%; height: {height}px; border: 0"></iframe>'
-    return HTML(f"<div>{frame}</div>")
+    style = f"width: 100%; height: {height}px; border: 0"
+    return HTML(f'<div><iframe srcdoc="{page}" sandbox="allow-scripts" style="{style}"></iframe></div>')

@@ -5,7 +5,7 @@ import torch
 from sklearn.svm import SVC
 
 from ccdiff import ClassConditionedPipeline, load_images
-from ccdiff.checkpoint import resolve_checkpoint
+from ccdiff.folders import resolve_checkpoint
 
 source, least = sys.argv[1], float(sys.argv[2])
 train, test = load_images("digits"), load_images("digits", "test")

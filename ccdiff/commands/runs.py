@@ -55,7 +55,7 @@ def summarize(
 ) -> dict:
     "What the list says of a run: experiment, state, last step, last loss, steps with checkpoints, bytes on disk, parent, when it began. A damaged record is a state."
     import sqlite3
-    from ccdiff.checkpoint import checkpoint_step, list_checkpoints, read_parent
+    from ccdiff.folders import checkpoint_step, list_checkpoints, read_parent
     from ccdiff.track.record import fetch_runs_table, last_step, verify_record
     row = dict.fromkeys(["experiment", "step", "loss", "parent", "parent_step", "created"])
     row |= {"run": run_id, "state": "no record", "checkpoints": [checkpoint_step(p) for p in list_checkpoints(run_id, root)], "size": _bytes(run_dir(run_id, root))}
@@ -205,7 +205,7 @@ def _show_record(run_id, root, everything):
 
 def _show_checkpoints(run_id, root, verify):
     "Lines about checkpoints."
-    from ccdiff.checkpoint import checkpoint_step, list_checkpoints, verify_checkpoint
+    from ccdiff.folders import checkpoint_step, list_checkpoints, verify_checkpoint
     paths = list_checkpoints(run_id, root)
     state = lambda path: "; ".join(verify_checkpoint(path)) or "whole" if verify else "not looked at"
     rows = [[str(checkpoint_step(path)), _size(_bytes(path)), state(path)] for path in paths]
@@ -238,7 +238,7 @@ def verify_command(
     args, # parsed arguments: runs_dir, runs
 ) -> int:
     "`ccdiff-runs verify [RUN …]`: check records, logged files and checkpoints; 1 if anything is wrong."
-    from ccdiff.checkpoint import list_checkpoints, verify_checkpoint
+    from ccdiff.folders import list_checkpoints, verify_checkpoint
     from ccdiff.track.record import verify_record
     root, wrong = args.runs_dir, 0
     chosen = [find_run(r, root) for r in args.runs] or run_ids(root)

@@ -12,7 +12,7 @@ import warnings
 
 from ..core import CcdiffError, run_dir
 from ..evaluate.evaluator import Evaluator
-from .sample import save_image
+from ..plots import save_image
 from ..train.trainer import NotFiniteError, Trainer, build_parser, config_of_flags, sample_grid
 
 # %% ../../nbs/commands/00_train.ipynb #dde85e97

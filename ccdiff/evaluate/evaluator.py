@@ -24,7 +24,8 @@ from pathlib import Path
 
 import torch
 
-from ..checkpoint import find_checkpoint, load_checkpoint, read_pipeline, resolve_checkpoint
+from ..checkpoint import load_checkpoint, read_pipeline
+from ..folders import find_checkpoint, resolve_checkpoint
 from .controls import control_rows, corrected, judge_trust, make_controls
 from ..core import CcdiffError, check_choice, check_int, run_dir, runs_dir
 from ..torch_utils import choose_device
@@ -32,7 +33,8 @@ from ..data import ImageSet, image_grid, load_images, resize_images
 from .gemini import DEFAULT_MODEL, SYSTEM_PROMPT, GeminiJudge, cost_table, minutes
 from .judge import FAMILIES, JUDGES, QUESTIONS, LocalJudge
 from .metrics import PROTOCOL, Reference, measure, wilson_interval
-from ..commands.sample import sample_images, save_image
+from ..commands.sample import sample_images
+from ..plots import save_image
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #0f32ccea
 @dataclass

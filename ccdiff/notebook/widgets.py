@@ -334,7 +334,7 @@ class DigitStudio(_StudioWork):
                  device=None,      # where to put a loaded model; None to choose
                  root=None):       # the runs directory; None for the default
         if not hasattr(source, "unet"):
-            from ccdiff.commands.sample import load_pipeline
+            from ccdiff.checkpoint import load_pipeline
             source, known = load_pipeline(source, device, root)
             class_names = class_names or known
         self.class_names, self.picture, self.error = class_names, None, None
@@ -354,7 +354,7 @@ class DigitStudio(_StudioWork):
     def save(self,
              file="digits.png"): # where to; the ending says the format
         "Write the picture that is shown, whole or not at all; its absolute path. Raises `CcdiffError` for a file that cannot be written."
-        from ccdiff.commands.sample import save_image
+        from ccdiff.plots import save_image
         return save_image(self.picture, file)
 
 # %% ../../nbs/notebook/01_widgets.ipynb #54cf8eef

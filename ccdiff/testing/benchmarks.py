@@ -67,7 +67,7 @@ def train_recipe(
 # %% ../../nbs/testing/03_benchmarks.ipynb #68517955
 def _load_run(run_id):
     "The pipeline of a run's newest checkpoint, on the CPU."
-    from ccdiff.commands.sample import load_pipeline
+    from ccdiff.checkpoint import load_pipeline
     return load_pipeline(run_id, "cpu")[0]
 
 def _changed(config):

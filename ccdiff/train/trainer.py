@@ -317,7 +317,7 @@ def config_of_run(
     **changes,               # fields to set otherwise
 ) -> TrainConfig:
     "The configuration saved in a run's checkpoint, turned to resume or fork that run. Raises `CcdiffError` if there is no such checkpoint."
-    from ccdiff.checkpoint import find_checkpoint
+    from ccdiff.folders import find_checkpoint
     check_choice("mode", mode, ("resume", "fork"))
     state = json.loads((find_checkpoint(run, step) / "state.json").read_text(encoding="utf-8"))
     if not isinstance(state.get("config"), dict):
@@ -653,7 +653,7 @@ class _Signals:
 # %% ../../nbs/train/03_trainer.ipynb #81f202f2
 def _find_start(c):
     "`{'run_id', 'path', 'later'}`: the run's id, the checkpoint to start from (or None), and the steps that going back to it leaves behind. Raises `CcdiffError` if the mode and what is on the disk disagree."
-    from ccdiff.checkpoint import checkpoint_step, find_checkpoint, list_checkpoints
+    from ccdiff.folders import checkpoint_step, find_checkpoint, list_checkpoints
     if c.neptune_mode == "resume":
         path = find_checkpoint(c.resume_from_run_id, c.resume_from_step)
         later = [checkpoint_step(p) for p in list_checkpoints(c.resume_from_run_id) if checkpoint_step(p) > checkpoint_step(path)]
@@ -826,7 +826,8 @@ class _Saving:
 
     def save(self):
         "Write the checkpoint of the current step, then delete what `keep_last` lets go; the path. All processes must call it."
-        from ccdiff.checkpoint import create_checkpoint_path, prune_checkpoints, rng_state, save_checkpoint
+        from ccdiff.checkpoint import rng_state, save_checkpoint
+        from ccdiff.folders import create_checkpoint_path, prune_checkpoints
         c, path = self.config, create_checkpoint_path(self.run_id, self.step)
         def write():
             save_checkpoint(path, self.pipeline, state=self.training_state(), model=None if self.ema is None else self.unet, optimizer=self.optimizer.optimizer,
@@ -1015,7 +1016,7 @@ class _Claiming:
     "The beginning of `fit`."
     def _claim(self, stack):
         "Take the run's lock and make sure that nobody has trained it further meanwhile."
-        from ccdiff.checkpoint import RunLock, checkpoint_step, list_checkpoints, supersede_checkpoints, verify_checkpoint, write_parent
+        from ccdiff.folders import RunLock, checkpoint_step, list_checkpoints, supersede_checkpoints, verify_checkpoint, write_parent
         stack.enter_context(RunLock(self.run_id))
         later = {checkpoint_step(p): p for p in list_checkpoints(self.run_id) if checkpoint_step(p) > self.step}
         newer = [step for step in later if step not in self._left_behind and not verify_checkpoint(later[step])]

@@ -144,7 +144,7 @@ def joint_agreement(
     rows,     # their `control_rows`
 ) -> dict:
     "For each question on how many controls the answer is the same when it is asked by itself: {question: {\"same\", \"n\", \"ci95\"}}."
-    alone = control_rows(controls, judge.apart().grade(controls.images, controls.targets))
+    alone = control_rows(controls, judge.separately().grade(controls.images, controls.targets))
     pairs = {q: [(a["answers"][q], b["answers"][q]) for a, b in zip(rows, alone)] for q in QUESTIONS}
     given = {q: [(a, b) for a, b in both if a is not None and b is not None] for q, both in pairs.items()}
     same = {q: sum(a == b for a, b in both) for q, both in given.items()}

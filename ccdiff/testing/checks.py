@@ -6,7 +6,7 @@
 __all__ = ['module_of', 'package_mode', 'check_titles', 'check_requirements', 'public_definitions', 'check_docstrings',
            'ClassRenderer', 'page_anchors', 'check_anchors', 'page_links', 'Site', 'check_menu', 'check_pages']
 
-# %% ../../nbs/testing/04_checks.ipynb #e9e81b97
+# %% ../../nbs/testing/04_checks.ipynb #c86fad1f
 import ast
 import inspect
 import io
@@ -86,7 +86,7 @@ def check_titles(
             problems.append(f"{path.name}: {lost[0][:40]!r} in the title cell will not be on the page; move it to the next cell.")
     return problems
 
-# %% ../../nbs/testing/04_checks.ipynb #c610ea5e
+# %% ../../nbs/testing/04_checks.ipynb #4ba8df5d
 def _settings(root="."):
     "What settings.ini says."
     config = ConfigParser(delimiters=["="])
@@ -133,7 +133,7 @@ def _comments(text):
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     return {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
 
-# %% ../../nbs/testing/04_checks.ipynb #7d8e973c
+# %% ../../nbs/testing/04_checks.ipynb #683b8b78
 def _parameters(node, comments):
     "`(name, annotation, comment)` of each parameter of a function, or of a class when it is made."
     if isinstance(node, ast.ClassDef):
@@ -171,7 +171,7 @@ def _raises_error(node, parameters):
             return True
     return any(_raises_error(child, parameters) for child in children)
 
-# %% ../../nbs/testing/04_checks.ipynb #b01b51f6
+# %% ../../nbs/testing/04_checks.ipynb #8f12ff23
 def _faults(node, comments):
     "What a public name does not say."
     doc = ast.get_docstring(node) or ""
@@ -195,7 +195,8 @@ def check_docstrings(
 ) -> list:
     """What a public name does not say of itself: a docstring, a comment behind each parameter, the shape of each parameter, field and result that is annotated as a tensor,
     `CcdiffError` where it is raised."""
-    files = [file for file in sorted(Path(package).rglob("*.py")) if not file.name.startswith("_")]
+    modules = [file for init in sorted(Path(package).rglob("__init__.py")) for file in sorted(init.parent.glob("*.py"))]
+    files = [file for file in modules if not file.name.startswith("_")]
     definitions = {file: public_definitions(file) for file in files}
     methods = [node for found in definitions.values() for name, node in found.items() if "." in name]
     contract = {node.name for node in methods if ast.get_docstring(node)}
@@ -209,7 +210,7 @@ def check_docstrings(
                 problems += [f"{module}.{name} {fault}" for fault in _faults(node, comments)]
     return problems
 
-# %% ../../nbs/testing/04_checks.ipynb #e1205499
+# %% ../../nbs/testing/04_checks.ipynb #e48ee575
 class ClassRenderer(BasicMarkdownRenderer):
     "nbdev's documentation of a name, and for a class that of the public methods written in it."
     def _repr_markdown_(self):
@@ -253,7 +254,7 @@ def page_anchors(
         found.append(re.sub(r"^[^a-z]+", "", text) or "section")
     return set(found) | {f"{name}-{i}" for name in set(found) for i in range(1, found.count(name))}
 
-# %% ../../nbs/testing/04_checks.ipynb #8a648725
+# %% ../../nbs/testing/04_checks.ipynb #0782093b
 def check_anchors(
     notebooks="nbs",  # the folder of the notebooks
     pages="_proc",    # the processed pages
@@ -286,7 +287,7 @@ def page_links(
                 found += re.findall(r"\b(?:src|href)=[\"']([^\"']+)[\"']", part.content)
     return list(dict.fromkeys(found))
 
-# %% ../../nbs/testing/04_checks.ipynb #c61a3e18
+# %% ../../nbs/testing/04_checks.ipynb #6f422e08
 class Site:
     "The processed pages of a project, and where the addresses that lead to them point."
     def __init__(self,

@@ -481,7 +481,7 @@ class _HeatMap(_Together):
     "Layers × steps."
     def _read(self):
         "What is to be seen of the chosen kind and statistic: `{layer: {step: value}}`, in the order of the picture."
-        from ccdiff.watcher import _series
+        from ccdiff.watcher import watched_series as _series
         return _series(self.log, self.kind.value, self.stat.value, self.names.value or "*", self.prefix)
 
     def _draw_map(self):

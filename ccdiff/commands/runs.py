@@ -23,21 +23,22 @@ from ..track.record import fetch_metrics, fetch_runs_table, fetch_series, last_s
 
 # %% ../../nbs/commands/02_runs.ipynb #6f39b78a
 def run_ids(
-    root=None, # the runs directory; `None` for the default
+    root=None, # the runs directory; None for the default
 ) -> list:
     "The ids of all runs, sorted: folders with a record or with checkpoints."
     there = runs_dir(root)
     found = []
     for folder in there.iterdir() if there.is_dir() else []:
         if (folder / "run.sqlite3").is_file() or (folder / "checkpoints").is_dir():
-            with suppress(CcdiffError): found.append(check_run_id(folder.name)) # `run (copy)` is not a run
+            with suppress(CcdiffError): found.append(check_run_id(folder.name)) # run (copy) is not a run
     return sorted(found)
 
-_how_to_begin = "There are no runs yet: `ccdiff-train --preset quick` makes one; --runs-dir or $CCDIFF_RUNS_DIR names another place to look."
+_how_to_begin = ("There are no runs yet: `ccdiff-train --preset quick` makes one; "
+                 "--runs-dir or $CCDIFF_RUNS_DIR names another place to look.")
 
 def find_run(
     text: str, # a run's id, its beginning, or its beginning and end with … (or ...) between them, if that is unique
-    root=None, # the runs directory; `None` for the default
+    root=None, # the runs directory; None for the default
 ) -> str:
     "The id of the run that is meant. Raises `CcdiffError` with the runs that come near."
     ids = run_ids(root)
@@ -65,7 +66,10 @@ def summarize(
     run_id: str, # the run's id
     root=None,   # the runs directory; None for the default
 ) -> dict:
-    "What the list says of a run: experiment, state, last step, last loss, steps with checkpoints, bytes on disk, parent, when it began. A damaged record is a state."
+    """What the list says of a run: experiment, state, last step, last loss, steps with checkpoints, bytes on disk,
+    parent, when it began.
+
+    A damaged record is a state."""
     folder = run_dir(run_id, root)
     row = dict.fromkeys(["experiment", "step", "loss", "parent", "parent_step", "created"])
     row["run"], row["state"], row["size"] = run_id, "no record", _bytes(folder)
@@ -77,9 +81,11 @@ def summarize(
         losses = [name for name, value in known.items() if name.endswith("loss") and isinstance(value, float)]
         loss = "train/loss" if "train/loss" in losses else min(losses, default=None)
         row["loss"] = known.get(loss)
-        row["experiment"], row["state"], row["created"] = known.get("sys/name"), known["sys/state"], known["sys/creation_time"]
+        row["experiment"], row["state"] = known.get("sys/name"), known["sys/state"]
+        row["created"] = known["sys/creation_time"]
         row["step"] = last_step(run_id, root)
-        if known.get("sys/forking/parent"): row["parent"], row["parent_step"] = known["sys/forking/parent"], known["sys/forking/step"]
+        if known.get("sys/forking/parent"):
+            row["parent"], row["parent_step"] = known["sys/forking/parent"], known["sys/forking/step"]
     except (CcdiffError, sqlite3.Error) as e:
         row["state"] = f"{'damaged' if verify_record(run_id, root) else 'a parent is damaged'}: {e}"
     return row
@@ -125,16 +131,20 @@ def _cut(text, most):
     return text if len(text) <= most else f"{text[:most - most // 3 - 1]}…{text[len(text) - most // 3:]}"
 
 def _table(headers, rows):
-    "Lines of text, one for each row, below a line of headers; columns whose header ends in '>' are aligned to the right."
+    """Lines of text, one for each row, below a line of headers; columns whose header ends in '>' are aligned to the
+    right."""
     rows = [[_plain(cell) for cell in row] for row in rows]
     names = [h.rstrip(">") for h in headers]
     widths = [max(map(len, column)) for column in zip(names, *rows)]
-    def line(cells): return "  ".join(c.rjust(w) if h.endswith(">") else c.ljust(w) for h, w, c in zip(headers, widths, cells)).rstrip()
+    def line(cells):
+        padded = [c.rjust(w) if h.endswith(">") else c.ljust(w) for h, w, c in zip(headers, widths, cells)]
+        return "  ".join(padded).rstrip()
     return [line(names), line(["─" * w for w in widths])] + [line(row) for row in rows]
 
 # %% ../../nbs/commands/02_runs.ipynb #f41c9cd4
 def _fit(headers, rows, width):
-    "`_table` within `width` columns: columns are left out and ids are shortened, the least important first, until it fits."
+    """`_table` within `width` columns: columns are left out and ids are shortened, the least important first, until it
+    fits."""
     headers, rows = list(headers), [list(row) for row in rows]
     def excess(): return max(map(len, _table(headers, rows))) - width
 
@@ -163,7 +173,8 @@ def _fit(headers, rows, width):
 def list_command(
     args, # parsed arguments: runs_dir, pattern
 ) -> int:
-    "`ccdiff-runs list`: a line for each run, oldest first, within the width of the terminal if it has 60 columns or more; 0."
+    """`ccdiff-runs list`: a line for each run, oldest first, within the width of the terminal if it has 60 columns or
+    more; 0."""
     root = args.runs_dir
     rows = [summarize(run_id, root) for run_id in run_ids(root) if args.pattern in run_id]
     rows.sort(key=lambda r: (r["created"] is None, r["created"], r["run"]))
@@ -171,11 +182,13 @@ def list_command(
     for r in rows:
         steps = r["checkpoints"]
         saved = f"{len(steps)}: {steps[0]}…{steps[-1]}" if len(steps) > 1 else "".join(map(str, steps))
-        state = r["state"].partition(": ")[0] # `show` and `verify` say what is damaged
-        cells.append([r["run"], r["experiment"] or "", state, _number(r["step"]), _number(r["loss"]), saved, _size(r["size"]), _fork_point(r), _ago(r["created"])])
+        state = r["state"].partition(": ")[0] # show and verify say what is damaged
+        cells.append([r["run"], r["experiment"] or "", state, _number(r["step"]), _number(r["loss"]),
+                      saved, _size(r["size"]), _fork_point(r), _ago(r["created"])])
     headers = ["run", "experiment", "state", "step>", "loss>", "checkpoints", "size>", "parent@step", "began"]
     if cells: print("\n".join(_fit(headers, cells, _width())))
-    elif args.pattern and run_ids(root): print(f"No run in {runs_dir(root)} has {args.pattern!r} in its id. `ccdiff-runs list` shows all.")
+    elif args.pattern and run_ids(root):
+        print(f"No run in {runs_dir(root)} has {args.pattern!r} in its id. `ccdiff-runs list` shows all.")
     else: print(f"{runs_dir(root)}: {_how_to_begin}")
     return 0
 
@@ -203,7 +216,8 @@ def _short(text, width=100):
 
 # %% ../../nbs/commands/02_runs.ipynb #f990ecbb
 def _fold(names, prefix="", most=12):
-    "`[(name, 1)]` of attributes, but a folder with more than `most` of them in more than six folders is one `(folder, how many)`."
+    """`[(name, 1)]` of attributes, but a folder with more than `most` of them in more than six folders is one `(folder,
+    how many)`."""
     names = list(names)
     if len(names) <= most: return [(n, 1) for n in names]
     folders = {}
@@ -223,7 +237,8 @@ def _columns(items, width):
     each = max(map(len, short), default=1) + 3
     if not width or width // each < 2 or len(short) < 2: return cells
     rows = -(-len(short) // (width // each))
-    return ["".join(c.ljust(each) for c in short[i::rows]).rstrip() for i in range(rows)] + [c for c in cells if c not in short]
+    lines = ["".join(c.ljust(each) for c in short[i::rows]).rstrip() for i in range(rows)]
+    return lines + [c for c in cells if c not in short]
 
 # %% ../../nbs/commands/02_runs.ipynb #c7529ad7
 def _show_configs(configs, text, width):
@@ -235,9 +250,11 @@ def _show_configs(configs, text, width):
     lines = []
     for folder, found in folders.items():
         if folder: lines.append(f"  {folder}/")
-        lines += ["    " + line for line in _columns([(k, text(v)) for k, v in found.items() if v is not None], width and width - 4)]
+        items = [(k, text(v)) for k, v in found.items() if v is not None]
+        lines += ["    " + line for line in _columns(items, width and width - 4)]
         if unset := [k for k, v in found.items() if v is None]:
-            lines += textwrap.wrap("not set: " + ", ".join(unset), width or 10**9, initial_indent=" " * 4, subsequent_indent=" " * 13)
+            words = "not set: " + ", ".join(unset)
+            lines += textwrap.wrap(words, width or 10**9, initial_indent=" " * 4, subsequent_indent=" " * 13)
     return lines
 
 def _show_record(run_id, root, everything):
@@ -267,7 +284,9 @@ def _show_checkpoints(run_id, root, verify):
 def show_command(
     args, # parsed arguments: runs_dir, run, everything, no_verify
 ) -> int:
-    "`ccdiff-runs show RUN`: state, parent and forks, configs, last values, checkpoints; 0. Raises `CcdiffError` if there is no such run."
+    """`ccdiff-runs show RUN`: state, parent and forks, configs, last values, checkpoints; 0.
+
+    Raises `CcdiffError` if there is no such run."""
     root = args.runs_dir
     run_id = find_run(args.run, root)
     row = summarize(run_id, root)
@@ -275,11 +294,13 @@ def show_command(
     forks = [f"{other['run']}@{_number(other['parent_step'])}" for other in others if other["parent"] == run_id]
     readable = (run_dir(run_id, root) / "run.sqlite3").is_file() and "damaged: " not in row["state"]
     known = fetch_runs_table([run_id], r"^sys/", root=root).iloc[0].to_dict() if readable else {}
-    began = f"{datetime.fromtimestamp(row['created'].timestamp()):%Y-%m-%d %H:%M} ({_ago(row['created'])})" if row["created"] else ""
+    began = ""
+    if row["created"]:
+        began = f"{datetime.fromtimestamp(row['created'].timestamp()):%Y-%m-%d %H:%M} ({_ago(row['created'])})"
     tags = [*known.get("sys/tags", []), *known.get("sys/group_tags", [])]
-    head = {"run": run_id, "experiment": row["experiment"], "state": row["state"], "sessions": known.get("sys/sessions"), "began": began,
-            "size": _size(row["size"]), "last step": _number(row["step"]), "parent": _fork_point(row), "forks": ", ".join(forks),
-            "tags": ", ".join(tags), "folder": run_dir(run_id, root)}
+    head = {"run": run_id, "experiment": row["experiment"], "state": row["state"], "sessions": known.get("sys/sessions"),
+            "began": began, "size": _size(row["size"]), "last step": _number(row["step"]),
+            "parent": _fork_point(row), "forks": ", ".join(forks), "tags": ", ".join(tags), "folder": run_dir(run_id, root)}
     lines = [f"{name:12}{_plain(str(value))}" for name, value in head.items() if value not in (None, "")]
     if readable: lines += _show_record(run_id, root, args.everything)
     print("\n".join(lines + _show_checkpoints(run_id, root, not args.no_verify)))
@@ -324,11 +345,14 @@ def report_server(
     root=None,      # the runs directory; None for the default
     port: int = 0,  # where to listen on 127.0.0.1; 0 for any free port
 ):
-    "An `http.server` on loopback that makes the report at every request: `serve_forever()` and `shutdown()` it. Its address is `.url`. Raises `CcdiffError` for a port that is taken or out of range."
+    """An `http.server` on loopback that makes the report at every request: `serve_forever()` and `shutdown()` it.
+
+    Its address is `.url`. Raises `CcdiffError` for a port that is taken or out of range."""
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             port = self.server.server_port
-            if self.headers.get("Host") not in (f"127.0.0.1:{port}", f"localhost:{port}"): status, body = 403, b"not for this host"
+            if self.headers.get("Host") not in (f"127.0.0.1:{port}", f"localhost:{port}"):
+                status, body = 403, b"not for this host"
             elif self.path.split("?")[0] != "/": status, body = 404, b"only /"
             else: status, body = _page(runs, root)
             self.send_response(status)
@@ -341,7 +365,8 @@ def report_server(
         def log_message(self, *args): pass
 
     try: server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    except (OSError, OverflowError) as e: raise CcdiffError(f"cannot listen on port {port} ({e}); choose another --port, or 0 for a free one.") from e
+    except (OSError, OverflowError) as e:
+        raise CcdiffError(f"cannot listen on port {port} ({e}); choose another --port, or 0 for a free one.") from e
     server.daemon_threads = True
     server.url = f"http://127.0.0.1:{server.server_port}/"
     return server
@@ -350,7 +375,9 @@ def report_server(
 def report_command(
     args, # parsed arguments: runs_dir, runs, out
 ) -> int:
-    "`ccdiff-runs report RUN … --out FILE`: write the report of some runs to one HTML file; 0. Raises `CcdiffError` for a run that is not there and a file that cannot be written."
+    """`ccdiff-runs report RUN … --out FILE`: write the report of some runs to one HTML file; 0.
+
+    Raises `CcdiffError` for a run that is not there and a file that cannot be written."""
     from ccdiff.track.report import report # with matplotlib
     path = report(args.out, [find_run(r, args.runs_dir) for r in args.runs], root=args.runs_dir)
     print(f"{path} ({_size(path.stat().st_size)})")
@@ -359,14 +386,16 @@ def report_command(
 def ui_command(
     args, # parsed arguments: runs_dir, runs, port, no_browser, trackio
 ) -> int:
-    "`ccdiff-runs ui [RUN …]`: serve the report on 127.0.0.1 until Ctrl-C; with `--trackio` export to Trackio and open its dashboard instead."
+    """`ccdiff-runs ui [RUN …]`: serve the report on 127.0.0.1 until Ctrl-C; with `--trackio` export to Trackio and open
+    its dashboard instead."""
     runs = [find_run(r, args.runs_dir) for r in args.runs] or None
     if args.trackio:
         from ccdiff.track.sinks import export_trackio
         ids = export_trackio(runs, args.trackio, args.runs_dir)
         print(f"{len(ids)} runs are in the Trackio project {args.trackio!r}.")
         import trackio
-        trackio.show(project=args.trackio, host="127.0.0.1", server_port=args.port or None, share=False, open_browser=not args.no_browser, block_thread=True)
+        trackio.show(project=args.trackio, host="127.0.0.1", server_port=args.port or None, share=False,
+                     open_browser=not args.no_browser, block_thread=True)
         return 0
     server = report_server(runs, args.runs_dir, args.port)
     print(f"{server.url}  (Ctrl-C ends it)", flush=True)
@@ -380,9 +409,12 @@ def ui_command(
 def sync_command(
     args, # parsed arguments: runs_dir, runs, patience, project
 ) -> int:
-    "`ccdiff-runs sync [RUN …]`: send Neptune's offline queues and check that they emptied; 1 if something is left. Raises `CcdiffError` if the server cannot be reached."
+    """`ccdiff-runs sync [RUN …]`: send Neptune's offline queues and check that they emptied; 1 if something is left.
+
+    Raises `CcdiffError` if the server cannot be reached."""
     from ccdiff.track.sinks import sync_offline
-    if not args.patience > 0: raise CcdiffError(f"--patience {args.patience:g} must be a number of seconds above 0, such as 30.")
+    if not args.patience > 0:
+        raise CcdiffError(f"--patience {args.patience:g} must be a number of seconds above 0, such as 30.")
     def tell(row):
         left = f", {row['left']} left" if row["left"] else ""
         reported = f"; the server reported: {row['reported']}" if row["reported"] else ""
@@ -400,9 +432,12 @@ _EPILOG = """exit codes:
   130  stopped by Ctrl-C
 """
 _EXAMPLES = {
-    "": "ccdiff-runs list\n  ccdiff-runs show RUN\n  ccdiff-runs report RUN FORK --out report.html\n  ccdiff-runs COMMAND --help",
-    "list": "ccdiff-runs list\n  ccdiff-runs list baseline\n  ccdiff-runs list | sort -k 5      # in a pipe, ids are written in full",
-    "show": "ccdiff-runs show digits-b            # the beginning of an id is enough\n  ccdiff-runs show RUN --all | less",
+    "": "ccdiff-runs list\n  ccdiff-runs show RUN\n  ccdiff-runs report RUN FORK --out report.html\n"
+        "  ccdiff-runs COMMAND --help",
+    "list": "ccdiff-runs list\n  ccdiff-runs list baseline\n"
+            "  ccdiff-runs list | sort -k 5      # in a pipe, ids are written in full",
+    "show": "ccdiff-runs show digits-b            # the beginning of an id is enough\n"
+            "  ccdiff-runs show RUN --all | less",
     "verify": "ccdiff-runs verify && tar czf runs.tgz runs",
     "report": "ccdiff-runs report RUN FORK --out report.html",
     "ui": "ccdiff-runs ui\n  ccdiff-runs ui RUN FORK --port 8000 --no-browser",
@@ -415,20 +450,26 @@ def _epilog(name): return f"examples:\n  {_EXAMPLES[name]}\n\n{_EPILOG}"
 def _parser():
     "The command line."
     raw = argparse.RawDescriptionHelpFormatter
-    p = argparse.ArgumentParser("ccdiff-runs", description="List, show, check and publish runs.", epilog=_epilog(""), formatter_class=raw)
+    p = argparse.ArgumentParser("ccdiff-runs",
+                                description="List, show, check and publish runs.", epilog=_epilog(""),
+                                formatter_class=raw)
     where = dict(metavar="DIR", help="the runs directory (default: $CCDIFF_RUNS_DIR, or runs/ of the project)")
     p.add_argument("--runs-dir", **where)
     commands = p.add_subparsers(title="commands", metavar="COMMAND", required=True)
     def command(name, function, help):
-        c = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", epilog=_epilog(name), formatter_class=raw)
+        description = help[0].upper() + help[1:] + "."
+        c = commands.add_parser(name, help=help, description=description, epilog=_epilog(name), formatter_class=raw)
         c.add_argument("--runs-dir", **where, default=argparse.SUPPRESS)
         c.set_defaults(command=function)
         return c
-    command("list", list_command, "a line for each run, oldest first").add_argument("pattern", nargs="?", default="", help="only runs with this in their id (default: all)")
+    listing = command("list", list_command, "a line for each run, oldest first")
+    listing.add_argument("pattern", nargs="?", default="", help="only runs with this in their id (default: all)")
     show = command("show", show_command, "configs, tags, last values, checkpoints and forks of one run")
     show.add_argument("run", metavar="RUN", help="a run's id, or its beginning")
-    show.add_argument("--all", dest="everything", action="store_true", help="every series and long texts in full (default: what fits on a screen)")
-    show.add_argument("--no-verify", action="store_true", help="list the checkpoints without verifying them (default: verify)")
+    show.add_argument("--all", dest="everything", action="store_true",
+                      help="every series and long texts in full (default: what fits on a screen)")
+    show.add_argument("--no-verify", action="store_true",
+                      help="list the checkpoints without verifying them (default: verify)")
     verify = command("verify", verify_command, "check records, logged files and checkpoints")
     verify.add_argument("runs", nargs="*", metavar="RUN", help="ids, or their beginnings (default: all runs)")
 
@@ -439,23 +480,29 @@ def _parser():
     ui.add_argument("runs", nargs="*", metavar="RUN", help="ids, or their beginnings (default: all runs)")
     ui.add_argument("--port", type=int, default=0, help="the port on 127.0.0.1 (default: a free one)")
     ui.add_argument("--no-browser", action="store_true", help="print the address and open nothing (default: open it)")
-    ui.add_argument("--trackio", nargs="?", const="ccdiff", metavar="PROJECT", help="export to this Trackio project (ccdiff if none is named) and open Trackio's dashboard")
+    ui.add_argument("--trackio", nargs="?", const="ccdiff", metavar="PROJECT",
+                    help="export to this Trackio project (ccdiff if none is named) and open Trackio's dashboard")
     sync = command("sync", sync_command, "send Neptune's offline queues to the server that NEPTUNE_API_TOKEN names")
     sync.add_argument("runs", nargs="*", metavar="RUN", help="ids, or their beginnings (default: all runs)")
-    sync.add_argument("--project", metavar="WORKSPACE/PROJECT", help="where to send them (default: the project that each run was made for)")
-    sync.add_argument("--patience", type=float, default=30, metavar="SECONDS", help="give a queue up after so long without progress (default: 30)")
+    sync.add_argument("--project", metavar="WORKSPACE/PROJECT",
+                      help="where to send them (default: the project that each run was made for)")
+    sync.add_argument("--patience", type=float, default=30, metavar="SECONDS",
+                      help="give a queue up after so long without progress (default: 30)")
     return p
 
 # %% ../../nbs/commands/02_runs.ipynb #6210d25a
 def main(
-    argv=None, # arguments, for tests; `None` for the command line
+    argv=None, # arguments, for tests; None for the command line
 ) -> int:
-    "Command `ccdiff-runs`: `list`, `show`, `verify`, `report`, `ui`, `sync`. Returns the exit code that `--help` explains."
+    """Command `ccdiff-runs`: `list`, `show`, `verify`, `report`, `ui`, `sync`.
+
+    Returns the exit code that `--help` explains."""
     args = _parser().parse_args(argv)
     if hasattr(sys.stdout, "reconfigure"): sys.stdout.reconfigure(errors="replace") # a terminal that has no ─ or …
     try:
         if args.runs_dir is not None and not runs_dir(args.runs_dir).is_dir():
-            raise CcdiffError(f"--runs-dir {args.runs_dir!r} is not a folder; without it the runs are looked for in {runs_dir()}.")
+            raise CcdiffError(f"--runs-dir {args.runs_dir!r} is not a folder; without it the runs are looked for in "
+                              f"{runs_dir()}.")
         return args.command(args)
     except (CcdiffError, PermissionError, sqlite3.Error) as e:
         print(f"ccdiff-runs: {_sentence(e)}", file=sys.stderr)
@@ -463,7 +510,7 @@ def main(
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130
-    except BrokenPipeError: # `ccdiff-runs list | head`
+    except BrokenPipeError: # ccdiff-runs list | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 

@@ -346,7 +346,7 @@ class DigitStudio(_StudioWork):
         "The PIL image that the controls ask for: a row for each class, a column for each seed or frame. Raises `CcdiffError` for what cannot be drawn."
         self.pipeline.scheduler = self._own
         if self.solver.value: self.pipeline.use_scheduler(self.solver.value)
-        given = dict(steps=self.steps.value, guidance_scale=self.guidance.value, class_names=self.class_names)
+        given = dict(num_inference_steps=self.steps.value, guidance_scale=self.guidance.value, class_names=self.class_names)
         labels = None if self.view.value == "all" else [self.label.value]
         if self.view.value == "film": return denoising(self.pipeline, labels, seed=self.seed.value, **given).strip(min(12, self.steps.value + 1))
         return class_sheet(self.pipeline, "seed", range(self.seed.value, self.seed.value + self.count.value), labels, **given)

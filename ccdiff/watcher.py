@@ -178,7 +178,7 @@ def sample(self:_Table, key, flat):
     else: sample = flat.clone()
     self.samples[key] = sample.float()
 
-# %% ../nbs/06_watcher.ipynb #6ffd128c
+# %% ../nbs/06_watcher.ipynb #ee84f38c
 def _histogram_block(x):
     "Counts (N, _bins), lowest and highest value (N,) of the rows of `x`, (N, length) filled up with NaN."
     finite = x.isfinite()
@@ -427,7 +427,7 @@ class Finding:
 
     def __str__(self): return f"step {self.step:.12g}: {self.layer} {self.text}"
 
-# %% ../nbs/06_watcher.ipynb #749e9430
+# %% ../nbs/06_watcher.ipynb #082675a4
 @patch
 def names(self:_Reading, kind):
     "The tensors of a kind, in the order in which they were measured."

@@ -21,7 +21,8 @@ from fastcore.basics import patch
 from safetensors.torch import load, save_file
 
 from .core import CcdiffError, check_int
-from .folders import FORMAT, MANIFEST, atomic_folder, checkpoint_step, previous_folder, resolve_checkpoint, seal_checkpoint, verify_checkpoint
+from .folders import (FORMAT, MANIFEST, atomic_folder, checkpoint_step, previous_folder, resolve_checkpoint,
+                            seal_checkpoint, verify_checkpoint)
 from .model.hub import read_pipeline
 from .model.pipeline import ClassConditionedPipeline
 from .torch_utils import choose_device, pack_state, unpack_state
@@ -54,14 +55,15 @@ def _write(path, pipeline, document, states, model=None):
     "The one writer: the whole folder, at once."
     document = {**document, "checkpoint_format": FORMAT, "packed": list(STATES)}
     with atomic_folder(path) as folder:
-        pipeline.save_pretrained(folder / "pipeline")
+        pipeline.save_pretrained(folder / "pipeline", portable=False) # without code for people without ccdiff
         if model is not None: save_file(_weights(model), folder / "model.safetensors")
         for name in STATES:
             state = states.get(name)
             document[name], tensors = pack_state(state.state_dict() if hasattr(state, "state_dict") else state)
             if tensors: save_file(tensors, folder / f"{name}.safetensors")
         try: (folder / "state.json").write_text(json.dumps(document), encoding="utf-8")
-        except TypeError as e: raise CcdiffError(f"state cannot be stored: {e}; use numbers, strings, lists and dicts.") from None
+        except TypeError as e:
+            raise CcdiffError(f"state cannot be stored: {e}; use numbers, strings, lists and dicts.") from None
         seal_checkpoint(folder, document["step"])
 
 # %% ../nbs/05_checkpoint.ipynb #177ad5e8
@@ -69,27 +71,34 @@ def _write(path, pipeline, document, states, model=None):
 def save_training_state(
     self:ClassConditionedPipeline,
     save_directory, # the folder; a training state that is there is replaced when the new one is complete
-    optimizer=None, # the optimizer that trains `pipeline.unet`
+    optimizer=None, # the optimizer that trains pipeline.unet
     epoch: int = 0, # passes over the data so far, at least 0
     step: int = 0,  # steps so far, at least 0
     loss=None,      # the last loss: a number or a tensor of one
     **extra,        # anything else made of numbers, strings, lists, dicts and tensors, e.g. a schedule's state_dict()
 ) -> Path:
-    "Write everything that `load_training_state` needs to one folder, all or nothing; returns its path. `CcdiffError` for a folder that holds something else, and for a value that cannot be stored."
+    """Write everything that `load_training_state` needs to one folder, all or nothing; returns its path.
+
+    `CcdiffError` for a folder that holds something else, and for a value that cannot be stored."""
     folder = Path(save_directory).absolute()
     empty = not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir()))
     if not empty and "format" not in _document(folder):
-        raise CcdiffError(f"{folder} is there and is not a training state (or a damaged one); give another folder, or remove it.")
+        raise CcdiffError(f"{folder} is there and is not a training state (or a damaged one); give another folder, "
+                          f"or remove it.")
     names = _parameter_names(optimizer, self.unet)
     if optimizer is not None and names is None:
-        raise CcdiffError("this optimizer holds parameters that are not in pipeline.unet; save it yourself, or pass it by a name of its own.")
+        raise CcdiffError("this optimizer holds parameters that are not in pipeline.unet; save it yourself, or pass "
+                          "it by a name of its own.")
     loss = None if loss is None else float(loss.detach() if isinstance(loss, torch.Tensor) else loss)
-    document = dict(format=1, epoch=check_int("epoch", epoch), step=check_int("step", step), loss=loss, parameters=names)
+    epoch, step = check_int("epoch", epoch), check_int("step", step)
+    document = dict(format=1, epoch=epoch, step=step, loss=loss, parameters=names)
     _write(folder, self, document, {"optimizer": optimizer, "extra": extra})
     return folder
 
 def _document(folder):
-    "What state.json says, empty if it cannot be read. That of a training state has a `format`, that of a trainer's checkpoint has not."
+    """What state.json says, empty if it cannot be read.
+
+    That of a training state has a `format`, that of a trainer's checkpoint has not."""
     try: document = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError): return {}
     return document if isinstance(document, dict) else {}
@@ -101,15 +110,15 @@ class Checkpoint:
     path: Path         # the folder it came from
     step: int          # optimizer steps taken
     pipeline: ClassConditionedPipeline = field(repr=False) # with the weights to sample with
-    model: dict = field(repr=False)      # state dict of the training network: raw weights, for `unet.load_state_dict`
-    state: dict        # what `save_checkpoint` was given as `state`, and "step"
-    optimizer: dict | None = field(default=None, repr=False)    # for `load_state_dict`; None if there was none, and so below
-    lr_scheduler: dict | None = field(default=None, repr=False) # for `load_state_dict`
-    ema: dict | None = field(default=None, repr=False)          # for `EMAModel.load_state_dict`
+    model: dict = field(repr=False)      # state dict of the training network: raw weights, for unet.load_state_dict
+    state: dict        # what save_checkpoint was given as state, and "step"
+    optimizer: dict | None = field(default=None, repr=False)    # for load_state_dict; None if there was none
+    lr_scheduler: dict | None = field(default=None, repr=False) # for load_state_dict
+    ema: dict | None = field(default=None, repr=False)          # for EMAModel.load_state_dict
     scaler: dict | None = field(default=None, repr=False)       # of the gradient scaler, with fp16
-    rng: dict | None = field(default=None, repr=False)          # for `set_rng_state`
+    rng: dict | None = field(default=None, repr=False)          # for set_rng_state
     extra: dict = field(default_factory=dict, repr=False)       # what else was saved
-    parameters: list | None = field(default=None, repr=False)   # names of the optimizer's parameters in its order; None if not known
+    parameters: list | None = field(default=None, repr=False)   # names of the optimizer's parameters; None if not known
     verified: bool = True # False for a training state of ccdiff 0.1, which has no manifest
 
 # %% ../nbs/05_checkpoint.ipynb #3c8c87d4
@@ -130,14 +139,18 @@ def _read(path):
     parameters = document.pop("parameters", None)
     if parameters is not None: parameters = [name.removeprefix("_orig_mod.") for name in parameters]
     for name in ("checkpoint_format", "format", "packed"): document.pop(name, None)
-    return Checkpoint(path, check_int("step", document.get("step")), pipeline, model, document, parameters=parameters, **states)
+    step = check_int("step", document.get("step"))
+    return Checkpoint(path, step, pipeline, model, document, parameters=parameters, **states)
 
 # %% ../nbs/05_checkpoint.ipynb #f3590928
 def load_checkpoint(
-    path,        # a folder of `save_checkpoint` or `save_training_state`
-    device=None, # a `torch.device` or its name, where to put the pipeline; `None` to leave it on the CPU
+    path,        # a folder of save_checkpoint or save_training_state
+    device=None, # a torch.device or its name, where to put the pipeline; None to leave it on the CPU
 ) -> Checkpoint:
-    "Verify a checkpoint and load it. Raises `CcdiffError` with what is wrong with it. A training state of ccdiff 0.1 has no manifest and loads with `verified=False`."
+    """Verify a checkpoint and load it.
+
+    Raises `CcdiffError` with what is wrong with it. A training state of ccdiff 0.1 has no manifest and loads with
+    `verified=False`."""
     path = Path(path)
     if not os.path.lexists(path) and previous_folder(path).is_dir(): path = previous_folder(path)
     document = _document(path)
@@ -155,12 +168,18 @@ def _tie_optimizer(optimizer, network, checkpoint):
     "Make `optimizer` train `network` and go on where the saved one stopped."
     path, saved, names = checkpoint.path, checkpoint.optimizer, checkpoint.parameters
     if saved is None: raise CcdiffError(f"{path} was saved without an optimizer; call load_training_state without one.")
-    if names is None: raise CcdiffError(f"{path} does not say which parameters its optimizer trained; load it without one.")
+    if names is None:
+        raise CcdiffError(f"{path} does not say which parameters its optimizer trained; load it without one.")
     try:
         sizes = [len(group["params"]) for group in saved["param_groups"]]
         mine = [len(group["params"]) for group in optimizer.param_groups]
         if mine != sizes:
-            raise CcdiffError(f"the optimizer has parameter groups of {mine} tensors, the saved one of {sizes}; make it for the same network in the same way.")
+            raise CcdiffError(f"the optimizer has parameter groups of {mine} tensors, the saved one of {sizes}; "
+                              f"make it for the same network in the same way.")
+        unknown = saved["param_groups"][0].keys() - optimizer.param_groups[0].keys() - {"initial_lr", "param_names"}
+        if unknown:
+            raise CcdiffError(f"the saved optimizer has the setting {min(unknown)!r}, this "
+                              f"{type(optimizer).__name__} has not; make one of the same kind.")
         parameters = dict(network.named_parameters())
         left = iter([parameters[name] for name in names])
         optimizer.state.clear()
@@ -173,34 +192,44 @@ def _tie_optimizer(optimizer, network, checkpoint):
 @patch(cls_method=True)
 def load_training_state(
     cls:ClassConditionedPipeline,
-    load_directory, # what `save_training_state` wrote, or a checkpoint of the trainer
-    optimizer=None, # an optimizer made like the one saved: it is tied to the loaded network and takes up the saved state
-    device=None,    # where to put the network; `None` for the CPU
+    load_directory, # what save_training_state wrote, or a checkpoint of the trainer
+    optimizer=None, # an optimizer made like the one saved: it is tied to the loaded network and restored
+    device=None,    # where to put the network; None for the CPU
 ) -> tuple:
-    """`(pipeline, state)`, to go on training: `state` is a dict with epoch, step, loss, `optimizer` (a state_dict or None), whatever else was saved, and `verified`.
-    It is False for a folder of ccdiff 0.1, which has no checksums. `CcdiffError` for a folder without a training state, or damaged, and for an optimizer that does not fit."""
+    """`(pipeline, state)`, to go on training.
+
+    `state` is a dict with epoch, step, loss, `optimizer` (a state_dict or None), whatever else was saved, and
+    `verified`, which is False for a folder of ccdiff 0.1: it has no checksums.
+    `CcdiffError` for a folder without a training state, a damaged one, and an optimizer that does not fit."""
     checkpoint = load_checkpoint(load_directory)
     pipeline = checkpoint.pipeline
     pipeline.unet.load_state_dict(checkpoint.model) # where there is an EMA, the raw weights are those to train on
     if cls is not ClassConditionedPipeline: pipeline = cls(**pipeline.components)
     if device is not None: pipeline.to(choose_device(device))
     if optimizer is not None: _tie_optimizer(optimizer, pipeline.unet, checkpoint)
-    of_the_trainer = {name: getattr(checkpoint, name) for name in ("lr_scheduler", "ema", "scaler", "rng") if getattr(checkpoint, name) is not None}
-    return pipeline, {"verified": checkpoint.verified, **of_the_trainer, **checkpoint.extra, **checkpoint.state, "optimizer": checkpoint.optimizer}
+    state = {"verified": checkpoint.verified}
+    for name in ("lr_scheduler", "ema", "scaler", "rng"): # of a checkpoint of the trainer
+        if getattr(checkpoint, name) is not None: state[name] = getattr(checkpoint, name)
+    return pipeline, {**state, **checkpoint.extra, **checkpoint.state, "optimizer": checkpoint.optimizer}
 
 # %% ../nbs/05_checkpoint.ipynb #08cc6f7f
 def rng_state() -> dict:
-    "The state of Python's, NumPy's and torch's global random generators (CPU, and every CUDA device in use), as a nest of CPU tensors and numbers that a checkpoint can hold."
+    """The state of Python's, NumPy's and torch's global random generators (CPU, and every CUDA device in use), as a
+    nest of CPU tensors and numbers that a checkpoint can hold."""
     kind, keys, *rest = np.random.get_state()
     version, words, gauss = random.getstate()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else []
-    return {"python": (version, torch.tensor(words), gauss), "numpy": (kind, torch.from_numpy(keys.astype("int64")), *rest),
+    return {"python": (version, torch.tensor(words), gauss),
+            "numpy": (kind, torch.from_numpy(keys.astype("int64")), *rest),
             "torch": torch.get_rng_state(), "cuda": cuda}
 
 def set_rng_state(
-    state: dict, # what `rng_state` returned, perhaps through a checkpoint
+    state: dict, # what rng_state returned, perhaps through a checkpoint
 ):
-    "Put the global random generators back into a saved state; CUDA states are restored for as many devices as there are here. `KeyError` for any other dict."
+    """Put the global random generators back into a saved state; CUDA states are restored for as many devices as there
+    are here.
+
+    `KeyError` for any other dict."""
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words.tolist()), gauss))
     kind, keys, *rest = state["numpy"]
@@ -210,7 +239,7 @@ def set_rng_state(
 
 # %% ../nbs/05_checkpoint.ipynb #b00717a2
 def save_checkpoint(
-    path,             # the step folder to make, from `create_checkpoint_path`
+    path,             # the step folder to make, from create_checkpoint_path
     pipeline,         # the pipeline with the weights to sample with: the averaged ones if there is an EMA
     *,
     state: dict,      # what JSON can hold: configuration, epoch, loss, …; "step" is added
@@ -219,18 +248,25 @@ def save_checkpoint(
     lr_scheduler=None,# the learning-rate schedule, or its state dict
     ema=None,         # the EMA, or its state dict
     scaler=None,      # the gradient scaler, or its state dict
-    rng=None,         # from `rng_state`, or a dict of them by process
+    rng=None,         # from rng_state, or a dict of them by process
     extra=None,       # a dict of tensors, numbers, strings, lists and dicts
     overwrite: bool = False, # replace a good checkpoint of the same step
 ) -> Path:
-    "Write one checkpoint, durably and all at once; returns its path. `CcdiffError` if it is there and good, holds what cannot be stored, or cannot be written: older ones stay as they were."
+    """Write one checkpoint, durably and all at once; returns its path.
+
+    `CcdiffError` if it is there and good, holds what cannot be stored, or cannot be written: older ones stay as they
+    were."""
     path, step = Path(path), checkpoint_step(path)
-    if state.get("step", step) != step: raise CcdiffError(f"state['step'] is {state['step']!r}, but the folder is {path.name}.")
+    if state.get("step", step) != step:
+        raise CcdiffError(f"state['step'] is {state['step']!r}, but the folder is {path.name}.")
     taken = {*STATES, "checkpoint_format", "format", "packed", "parameters"} & set(state)
-    if taken: raise CcdiffError(f"state has the key {min(taken)!r}, which the checkpoint needs itself; use another, or the argument of that name.")
+    if taken:
+        raise CcdiffError(f"state has the key {min(taken)!r}, which the checkpoint needs itself; use another, or "
+                          f"the argument of that name.")
     if os.path.lexists(path) and not overwrite:
         problems = verify_checkpoint(path)
-        if not problems: raise CcdiffError(f"{path} is already there and is good; save another step, or pass overwrite=True.")
+        if not problems:
+            raise CcdiffError(f"{path} is already there and is good; save another step, or pass overwrite=True.")
         warnings.warn(f"{path} does not verify ({problems[0]}) and is replaced.", stacklevel=2)
     names = _parameter_names(optimizer, pipeline.unet if model is None else model)
     states = dict(optimizer=optimizer, lr_scheduler=lr_scheduler, ema=ema, scaler=scaler, rng=rng, extra=extra or {})
@@ -240,11 +276,14 @@ def save_checkpoint(
 # %% ../nbs/05_checkpoint.ipynb #3458b7da
 def load_pipeline(
     source,      # "RUN@STEP", "RUN", or the folder of a checkpoint, a training state, a run or a pipeline
-    device=None, # where to put it; `None` to choose
-    root=None,   # the runs directory; `None` for the default
+    device=None, # where to put it; None to choose
+    root=None,   # the runs directory; None for the default
 ) -> tuple:
-    "`(pipeline, class names or None)` for what `source` means: a `ClassConditionedPipeline` on the device. A checkpoint is verified first. Raises `CcdiffError` if there is no such thing."
-    if not str(source).strip(): raise CcdiffError(f"source={source!r} names nothing; give RUN@STEP, a run, or a folder.")
+    """`(pipeline, class names or None)` for what `source` means: a `ClassConditionedPipeline` on the device.
+
+    A checkpoint is verified first. Raises `CcdiffError` if there is no such thing."""
+    if not str(source).strip():
+        raise CcdiffError(f"source={source!r} names nothing; give RUN@STEP, a run, or a folder.")
     device, folder = choose_device(device), resolve_checkpoint(source, root)
     if (folder / "model_index.json").is_file():
         return read_pipeline(folder).to(device), None

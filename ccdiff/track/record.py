@@ -294,7 +294,7 @@ CREATE TABLE preview(step INTEGER, attr INTEGER, session INTEGER, ts INTEGER, va
 CREATE TABLE series(step INTEGER, attr INTEGER, session INTEGER, ts INTEGER, payload, UNIQUE(step, attr, session));
 """
 
-# %% ../../nbs/track/00_record.ipynb #34d67354
+# %% ../../nbs/track/00_record.ipynb #22478406
 _log = logging.getLogger("ccdiff")
 
 def _millis(when=None):
@@ -332,7 +332,7 @@ def _create(path, meta):
         db.executemany("INSERT INTO meta VALUES(?, ?)", [(key, json.dumps(value)) for key, value in meta.items()])
         db.execute(f"PRAGMA user_version={_VERSION}")
 
-# %% ../../nbs/track/00_record.ipynb #1eaa3158
+# %% ../../nbs/track/00_record.ipynb #b390c3aa
 def _read_only(path):
     "A connection that cannot change the record. Raises `CcdiffError` if there is none, or if it cannot be read."
     if not path.exists():
@@ -488,7 +488,13 @@ def _append(self:LocalStore, table, kind, step, timestamp, rows):
 
 # %% ../../nbs/track/00_record.ipynb #043e91e6
 @patch
-def log_metrics(self:LocalStore, data, step, timestamp=None, preview=False, preview_completion=None):
+def log_metrics(self:LocalStore,
+    data,                     # names and plain values
+    step,                     # at least 0
+    timestamp=None,           # a datetime; None for now
+    preview=False,            # whether a later value may replace it
+    preview_completion=None,  # how complete it is, 0 to 1
+):
     "Log numbers at a step."
     if preview:
         self._append("preview", "metric", step, timestamp, {k: (v, preview_completion) for k, v in data.items()})
@@ -496,23 +502,37 @@ def log_metrics(self:LocalStore, data, step, timestamp=None, preview=False, prev
         self._append("metric", "metric", step, timestamp, {k: (v,) for k, v in data.items()})
 
 @patch
-def log_string_series(self:LocalStore, data, step, timestamp=None):
+def log_string_series(self:LocalStore,
+    data,            # names and plain values
+    step,            # at least 0
+    timestamp=None,  # a datetime; None for now
+):
     "Log texts at a step."
     self._append("series", "string", step, timestamp, {k: (v,) for k, v in data.items()})
 
 @patch
-def log_histograms(self:LocalStore, data, step, timestamp=None):
+def log_histograms(self:LocalStore,
+    data,            # names and plain values
+    step,            # at least 0
+    timestamp=None,  # a datetime; None for now
+):
     "Log histograms, as `plain_histogram` returns them, at a step."
     self._append("series", "histogram", step, timestamp, {k: (_pack_histogram(v),) for k, v in data.items()})
 
 @patch
-def log_files(self:LocalStore, data, step, timestamp=None):
+def log_files(self:LocalStore,
+    data,            # names and plain values
+    step,            # at least 0
+    timestamp=None,  # a datetime; None for now
+):
     "Log files, as `store_file` returns them, at a step."
     self._append("series", "file", step, timestamp, {k: (_pack_file(v),) for k, v in data.items()})
 
-# %% ../../nbs/track/00_record.ipynb #66f57004
+# %% ../../nbs/track/00_record.ipynb #815cf7ab
 @patch
-def log_configs(self:LocalStore, data):
+def log_configs(self:LocalStore,
+    data,  # names and plain values
+):
     "Log single values, or files as `store_file` returns them; a later one replaces an earlier one."
     rows = {path: _pack_config(value) for path, value in data.items()}
     sql = "INSERT OR REPLACE INTO config VALUES(?, ?, ?, ?)"
@@ -524,19 +544,28 @@ def log_configs(self:LocalStore, data):
 LocalStore.assign_files = LocalStore.log_configs
 
 @patch
-def add_tags(self:LocalStore, tags, group_tags=False):
+def add_tags(self:LocalStore,
+    tags,              # texts
+    group_tags=False,  # whether they are group tags
+):
     "Add tags to the run."
     rows = [(tag, int(group_tags)) for tag in tags]
     self._write(lambda db: db.executemany("INSERT OR IGNORE INTO tag VALUES(?, ?)", rows))
 
 @patch
-def remove_tags(self:LocalStore, tags, group_tags=False):
+def remove_tags(self:LocalStore,
+    tags,              # texts
+    group_tags=False,  # whether they are group tags
+):
     "Remove tags from the run."
     rows = [(tag, int(group_tags)) for tag in tags]
     self._write(lambda db: db.executemany("DELETE FROM tag WHERE name=? AND grouped=?", rows))
 
 @patch
-def close(self:LocalStore, timeout=None, status="finished"):
+def close(self:LocalStore,
+    timeout=None,       # unused here; every sink has it
+    status="finished",  # how the session ended
+):
     "End the session, after one more attempt to write what waits. `sqlite3.Error` if that fails too."
     self._retry_at = 0.0
     sql = "UPDATE session SET closed=?, status=? WHERE id=?"
@@ -653,7 +682,7 @@ def _segments(run_id, root=None, to_the_root=True):
         limit = min([limit, meta.get("fork_step", _TOP), *resumed])
     return chain[::-1]
 
-# %% ../../nbs/track/00_record.ipynb #ee72da2a
+# %% ../../nbs/track/00_record.ipynb #ae1b5cfd
 def _pattern(text):
     try:
         return re.compile(text)
@@ -790,7 +819,7 @@ def fetch_metrics(
             frame[column] = frame[column].eq(True)  # no point is no preview
     return frame
 
-# %% ../../nbs/track/00_record.ipynb #cd12251e
+# %% ../../nbs/track/00_record.ipynb #2d2be6d5
 def fetch_history(
     run,              # a run or its id
     attributes=None,  # a regular expression, or a list of exact names; None for all
@@ -867,7 +896,7 @@ def _configs(segments, match):
                 found[name] = _unpack(kind, value, segment.path.parent, segment.run_id, name)
     return found
 
-# %% ../../nbs/track/00_record.ipynb #c3b2e0e6
+# %% ../../nbs/track/00_record.ipynb #bb8ad160
 def _state(status, started, pid, host):
     "The state of a session; \"open\" when its process is on another machine."
     if status or host != _host():

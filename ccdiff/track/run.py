@@ -91,7 +91,7 @@ class Run:
     def __repr__(self):
         return f"Run({self.run_id!r}, mode={self.mode!r})"
 
-# %% ../../nbs/track/02_run.ipynb #8c4a07f1
+# %% ../../nbs/track/02_run.ipynb #d2392d5d
 @patch
 def _open_sinks(self:Run, keywords, resume, root):
     "Open the places that the mode asks for, besides the record."
@@ -199,7 +199,7 @@ def log_metrics(self:Run,
     if good := self._plain(unnest(data), plain_metric):
         self._send("log_metrics", good, step, timestamp, bool(preview), preview_completion)
 
-# %% ../../nbs/track/02_run.ipynb #ecd725e3
+# %% ../../nbs/track/02_run.ipynb #c47ef56c
 @patch
 def log_string_series(self:Run,
     data: dict,  # names and texts

@@ -55,8 +55,8 @@ def _warn(text):
 # %% ../../nbs/track/01_sinks.ipynb #2851090d
 class ThreadedSink:
     """A sink with a bounded queue and a daemon thread.
-    A subclass defines what runs on the thread: `_open()`, the logging calls (`log_metrics(data, step, timestamp, …)`,
-    `log_configs(data)`, …) and `_shut(seconds)`."""
+    A subclass defines what runs on the thread: `_open()`, the logging calls (`_log_metrics(data, step, timestamp,
+    …)`, `_log_configs(data)`, …) and `_shut(seconds)`."""
 
     name = "sink"
 
@@ -108,7 +108,7 @@ def _work(self:ThreadedSink):
     if self._guarded(self._open):
         while (item := self._next()) is not None:
             call, args = item
-            if self._guarded(getattr(self, call), *args):
+            if self._guarded(getattr(self, "_" + call), *args):
                 self.counts["sent"] += 1
     elif not self.off:
         self.off = f"it could not be opened: {type(self.error).__name__}"
@@ -372,7 +372,10 @@ class NeptuneSink(ThreadedSink):
                 theirs(error, last_seen_at)
         return count
 
-    def flush(self, timeout=None):
+    def flush(
+        self,
+        timeout: float | None = None,  # seconds; None for no bound
+    ) -> bool:
         "Wait until every call so far is on disk and, when the run is sent live, processed by the server; whether it is."
         end = None if timeout is None else time.monotonic() + timeout
         if not super().flush(timeout):
@@ -479,21 +482,21 @@ def _fresh(self:NeptuneSink, data, step, preview=False):
 
 # %% ../../nbs/track/01_sinks.ipynb #25ca0ed6
 @patch
-def log_metrics(self:NeptuneSink, data, step, timestamp, preview=False, preview_completion=None):
+def _log_metrics(self:NeptuneSink, data, step, timestamp, preview=False, preview_completion=None):
     "Send numbers at a step."
     if data := self._fresh(data, step, preview):
         self._neptune.log_metrics(data, _step(step), timestamp=timestamp, preview=preview,
                                   preview_completion=preview_completion)
 
 @patch
-def log_string_series(self:NeptuneSink, data, step, timestamp):
+def _log_string_series(self:NeptuneSink, data, step, timestamp):
     "Send texts at a step."
     if data := self._fresh(data, step):
         texts = {key: _fit(text) for key, text in data.items()}
         self._neptune.log_string_series(texts, _step(step), timestamp=timestamp)
 
 @patch
-def log_histograms(self:NeptuneSink, data, step, timestamp):
+def _log_histograms(self:NeptuneSink, data, step, timestamp):
     """Send histograms of at most 512 bins at a step; counts that are not whole go as densities, which Neptune takes
     as they are."""
     from neptune_scale.types import Histogram
@@ -517,28 +520,28 @@ def _neptune_files(items):
                       destination=getattr(item, "destination", None)) for key, item in items.items()}
 
 @patch
-def log_files(self:NeptuneSink, files, step, timestamp):
+def _log_files(self:NeptuneSink, files, step, timestamp):
     "Send files at a step."
     if files := self._fresh(files, step):
         self._neptune.log_files(_neptune_files(files), _step(step), timestamp=timestamp)
 
 @patch
-def assign_files(self:NeptuneSink, files):
+def _assign_files(self:NeptuneSink, files):
     "Send single files."
     self._neptune.assign_files(_neptune_files(files))
 
 @patch
-def log_configs(self:NeptuneSink, data):
+def _log_configs(self:NeptuneSink, data):
     "Send configs."
     self._neptune.log_configs({key: _for_neptune(value) for key, value in data.items()})
 
 @patch
-def add_tags(self:NeptuneSink, tags, group_tags=False):
+def _add_tags(self:NeptuneSink, tags, group_tags=False):
     "Add tags."
     self._neptune.add_tags(_fit_all(tags), group_tags=group_tags)
 
 @patch
-def remove_tags(self:NeptuneSink, tags, group_tags=False):
+def _remove_tags(self:NeptuneSink, tags, group_tags=False):
     "Remove tags."
     self._neptune.remove_tags(_fit_all(tags), group_tags=group_tags)
 
@@ -809,26 +812,26 @@ class TrackioSink(ThreadedSink):
     def _log(self, data, step, timestamp):  # what was in the record when the sink opened is not sent twice
         _trackio_log(self._trackio, self._run, {k: v for k, v in data.items() if step > self._last.get(k, -1)}, step)
 
-    log_string_series = log_histograms = log_files = _log
+    _log_string_series = _log_histograms = _log_files = _log
 
-    def log_metrics(self, data, step, timestamp, preview=False, preview_completion=None):
+    def _log_metrics(self, data, step, timestamp, preview=False, preview_completion=None):
         "Log numbers at a step."
         if not preview:
             self._log(data, step, timestamp)
 
-    def log_configs(self, data):
+    def _log_configs(self, data):
         "Log configs; they go with the next point."
         self._run.config.update(_trackio_configs(data))
         self._run._config_logged = False
 
-    def add_tags(self, tags, group_tags=False):
+    def _add_tags(self, tags, group_tags=False):
         "Log tags as a config."
-        self.log_configs({"sys/group_tags" if group_tags else "sys/tags": list(tags)})
+        self._log_configs({"sys/group_tags" if group_tags else "sys/tags": list(tags)})
 
-    def assign_files(self, *args):
+    def _assign_files(self, *args):
         "Trackio has no place for them."
 
-    remove_tags = assign_files
+    _remove_tags = _assign_files
 
     def _shut(self, seconds):
         if self._run is not None:

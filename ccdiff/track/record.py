@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MAX_STEP', 'RECORD', 'Histogram', 'File', 'plain_step', 'plain_metric', 'plain_text', 'plain_config', 'unnest',
            'plain_values', 'plain_histogram', 'FileItem', 'store_file', 'LocalStore', 'open_run', 'Segment',
-           'list_runs', 'fetch_metrics', 'fetch_series', 'last_step', 'last_steps', 'list_attributes',
+           'list_runs', 'fetch_metrics', 'fetch_history', 'fetch_series', 'last_step', 'last_steps', 'list_attributes',
            'fetch_runs_table', 'download_files', 'verify_record', 'import_neptune_store']
 
 # %% ../../nbs/track/00_record.ipynb #9d1b8b41
@@ -36,7 +36,8 @@ from ..core import CcdiffError, atomic_write, check_choice, check_int, check_run
 # %% ../../nbs/track/00_record.ipynb #6c4d2c5d
 @dataclass
 class Histogram:
-    "Counts or densities between bin edges: lists, numpy arrays or tensors. Validated when logged. After `neptune_scale.types.Histogram`."
+    """Counts or densities between bin edges: lists, numpy arrays or tensors. Validated when logged. After
+    `neptune_scale.types.Histogram`."""
     bin_edges: object         # the edges, (n + 1,), finite, ascending
     counts: object = None     # how many values fell in each bin, (n,)
     densities: object = None  # or the probability density in each bin, (n,); one of the two, not both
@@ -60,14 +61,16 @@ MAX_STEP = 1e12  # Neptune's bound on steps, exclusive
 def plain_step(
     step,  # an int or a float of any make; Neptune keeps six decimals, and so does the record
 ):
-    "`step` as a Python int or float in `[0, 1e12)`. Raises `CcdiffError` for anything else, including `True` and `None`."
+    """`step` as a Python int or float in `[0, 1e12)`. Raises `CcdiffError` for anything else, including `True` and
+    `None`."""
     try:
         number = step.item() if hasattr(step, "item") else step
     except (ValueError, RuntimeError):  # an array of several numbers
         number = None
     if type(number) in (int, float) and 0 <= number < MAX_STEP:
         return number
-    raise CcdiffError(f"step={step!r} must be a number, at least 0 and below 1e12; count your optimizer steps and pass that.")
+    raise CcdiffError(f"step={step!r} must be a number, at least 0 and below 1e12; count your optimizer steps and "
+                      "pass that.")
 
 # %% ../../nbs/track/00_record.ipynb #7369f6da
 def plain_metric(
@@ -134,7 +137,8 @@ def plain_values(
     name: str = "data",       # the argument that `data` was given as, for the message
     keep_none: bool = False,  # whether `None` is a value; otherwise it is skipped
 ) -> tuple:
-    "`({name: plain value}, {name: reason})`: what can be stored, and what was left out and why. `CcdiffError` if `data` is not a dict."
+    """`({name: plain value}, {name: reason})`: what can be stored, and what was left out and why. `CcdiffError` if
+    `data` is not a dict."""
     if not isinstance(data, Mapping):
         raise CcdiffError(f"{name}={data!r} must be a dict of names and values, such as {{'train/loss': 0.1}}.")
     good, bad = {}, {}
@@ -154,8 +158,8 @@ def plain_values(
 def plain_histogram(
     h,  # a `Histogram` of ours or of neptune-scale, or anything with its fields
 ) -> Histogram:
-    """The histogram with arrays inside: float64 edges `(n + 1,)`, and float64 densities `(n,)` or counts `(n,)`, int64 if they are whole.
-    Raises `CcdiffError` for anything else."""
+    """The histogram with arrays inside: float64 edges `(n + 1,)`, and float64 densities `(n,)` or counts `(n,)`,
+    int64 if they are whole. Raises `CcdiffError` for anything else."""
     def array(x, kind=None):
         return np.asarray(x.detach().cpu() if hasattr(x, "detach") else x, kind)
     try:
@@ -168,7 +172,8 @@ def plain_histogram(
             whole = whole and (values == np.round(values)).all() and abs(values).max(initial=0) < 2**63
     except (AttributeError, TypeError):
         raise CcdiffError(f"a {type(h).__name__} is not a histogram of numbers") from None
-    if edges.ndim != 1 or len(edges) < 2 or not np.isfinite(edges[[0, -1]]).all() or not (edges[1:] >= edges[:-1]).all():
+    finite = edges.ndim == 1 and len(edges) > 1 and np.isfinite(edges[[0, -1]]).all()
+    if not finite or not (edges[1:] >= edges[:-1]).all():
         raise CcdiffError("the bin edges must be at least two finite numbers that ascend")
     if values.shape != (len(edges) - 1,):
         raise CcdiffError(f"{len(edges)} bin edges need {len(edges) - 1} values, not {values.size}")
@@ -177,7 +182,8 @@ def plain_histogram(
     return Histogram(edges, counts=values.astype(np.int64) if whole else values)
 
 # %% ../../nbs/track/00_record.ipynb #bb86d38e
-_value_types = {"d": "<f8", "u": "<u4", "q": "<i8", "f": "<f8"}  # densities, small counts, large counts, fractional counts
+# densities, small counts, large counts, fractional counts
+_value_types = {"d": "<f8", "u": "<u4", "q": "<i8", "f": "<f8"}
 
 def _even(low, high, n):
     "`n + 1` evenly spaced edges, as `numpy.linspace` makes them."
@@ -191,7 +197,8 @@ def _pack_histogram(h):
     kind = "d" if h.counts is None else "f" if values.dtype != np.int64 else "q" if (values >> 32).any() else "u"
     even = (_even(edges[0], edges[-1], len(values)) == edges).all()
     head = ("l" if even else "e").encode() + kind.encode() + len(values).to_bytes(4, "little")
-    return head + (edges[[0, -1]] if even else edges).astype("<f8").tobytes() + values.astype(_value_types[kind]).tobytes()
+    edges = edges[[0, -1]] if even else edges
+    return head + edges.astype("<f8").tobytes() + values.astype(_value_types[kind]).tobytes()
 
 def _unpack_histogram(data):
     "The `Histogram` again; `ValueError` if the bytes are too few."
@@ -206,7 +213,8 @@ def _unpack_histogram(data):
 # %% ../../nbs/track/00_record.ipynb #6cee0743
 @dataclass(frozen=True)
 class FileItem:
-    "A file in a record: where it is, what it is, and (when it was read back) what it was logged as. After `neptune_query.types.File`."
+    """A file in a record: where it is, what it is, and (when it was read back) what it was logged as. After
+    `neptune_query.types.File`."""
     path: Path                         # where the bytes are
     mime_type: str                     # as in "image/png"
     size: int                          # bytes
@@ -219,7 +227,8 @@ class FileItem:
         return f"FileItem({self.path.name[:8]}…{self.path.suffix}, {self.size} bytes, {self.mime_type})"
 
 # %% ../../nbs/track/00_record.ipynb #d072549c
-_magic = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"%PDF": "application/pdf", b"PK\3\4": "application/zip"}
+_magic = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"%PDF": "application/pdf",
+          b"PK\3\4": "application/zip"}
 
 def _sniff(data):
     "The mime type of bytes without a telling name."
@@ -244,7 +253,8 @@ def _read_source(source):
     elif hasattr(source, "save") and hasattr(source, "mode"):  # a PIL image
         source.save(out, format="PNG")
     else:
-        raise CcdiffError(f"cannot log a {type(source).__name__} as a file; use a path, bytes, a PIL image or a matplotlib figure")
+        raise CcdiffError(f"cannot log a {type(source).__name__} as a file; use a path, bytes, a PIL image or a "
+                          "matplotlib figure")
     return out.getvalue(), ""
 
 # %% ../../nbs/track/00_record.ipynb #fc7488be
@@ -252,7 +262,8 @@ def store_file(
     file,    # a path, bytes, a PIL image, a matplotlib figure, or a `File` (ours or neptune-scale's) around one
     folder,  # the run's folder of files; made if missing
 ) -> FileItem:
-    "Copy a file into `folder` under the SHA-256 of its bytes, completely or not at all. Raises `OSError` or `CcdiffError` if it cannot be read."
+    """Copy a file into `folder` under the SHA-256 of its bytes, completely or not at all. Raises `OSError` or
+    `CcdiffError` if it cannot be read."""
     if not hasattr(file, "mime_type"):
         file = File(file)
     data, name = _read_source(file.source)
@@ -271,8 +282,8 @@ RECORD = "run.sqlite3"  # the file's name in the run's folder
 _VERSION = 1
 _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
-CREATE TABLE session(id INTEGER PRIMARY KEY, kind TEXT, resume_step INTEGER, started INTEGER, closed INTEGER, status TEXT,
-                     pid INTEGER, host TEXT);
+CREATE TABLE session(id INTEGER PRIMARY KEY, kind TEXT, resume_step INTEGER, started INTEGER, closed INTEGER,
+                     status TEXT, pid INTEGER, host TEXT);
 CREATE TABLE attr(id INTEGER PRIMARY KEY, path TEXT, kind TEXT, UNIQUE(path, kind));
 CREATE TABLE config(attr INTEGER, session INTEGER, type TEXT, value, PRIMARY KEY(attr, session)) WITHOUT ROWID;
 CREATE TABLE tag(name TEXT, grouped INTEGER, PRIMARY KEY(name, grouped)) WITHOUT ROWID;
@@ -283,7 +294,7 @@ CREATE TABLE preview(step INTEGER, attr INTEGER, session INTEGER, ts INTEGER, va
 CREATE TABLE series(step INTEGER, attr INTEGER, session INTEGER, ts INTEGER, payload, UNIQUE(step, attr, session));
 """
 
-# %% ../../nbs/track/00_record.ipynb #ceb1b282
+# %% ../../nbs/track/00_record.ipynb #34d67354
 _log = logging.getLogger("ccdiff")
 
 def _millis(when=None):
@@ -321,11 +332,12 @@ def _create(path, meta):
         db.executemany("INSERT INTO meta VALUES(?, ?)", [(key, json.dumps(value)) for key, value in meta.items()])
         db.execute(f"PRAGMA user_version={_VERSION}")
 
-# %% ../../nbs/track/00_record.ipynb #cf31d578
+# %% ../../nbs/track/00_record.ipynb #1eaa3158
 def _read_only(path):
     "A connection that cannot change the record. Raises `CcdiffError` if there is none, or if it cannot be read."
     if not path.exists():
-        raise CcdiffError(f"{path.parent.name!r} has no record ({path} is missing); `ccdiff-runs list` shows the runs there are.")
+        raise CcdiffError(f"{path.parent.name!r} has no record ({path} is missing); `ccdiff-runs list` shows the "
+                          "runs there are.")
     try:
         db = sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True, timeout=10)
         try:
@@ -338,7 +350,8 @@ def _read_only(path):
     except sqlite3.Error as error:
         raise CcdiffError(f"{path} is not a readable record: {error}") from None
     if version != _VERSION:
-        raise CcdiffError(f"{path} was written by another ccdiff (record version {version}, this one reads {_VERSION}).")
+        raise CcdiffError(f"{path} was written by another ccdiff (record version {version}, this one reads "
+                          f"{_VERSION}).")
     return db
 
 def _copy_in_memory(path):
@@ -378,7 +391,8 @@ def _unpack(kind, value, folder, run_id, path, step=None):
         case "histogram": return _unpack_histogram(value)
         case "file":
             name, mime, size, *destination = json.loads(value)
-            return FileItem(folder / "files" / Path(name).name, mime, size, *(destination or [None]), run_id, path, step)
+            place = folder / "files" / Path(name).name
+            return FileItem(place, mime, size, *(destination or [None]), run_id, path, step)
     return value  # a text, or None
 
 # %% ../../nbs/track/00_record.ipynb #be00d8c3
@@ -387,7 +401,8 @@ def _host():
     return hashlib.sha256(platform.node().encode()).hexdigest()[:12]
 
 class LocalStore:
-    "One session that writes to a run's record, thread-safe. Takes plain values; its calls raise `sqlite3.Error` if they fail."
+    """One session that writes to a run's record, thread-safe. Takes plain values; its calls raise `sqlite3.Error` if
+    they fail."""
     def __init__(
         self,
         path,                  # the record; `open_run` makes it
@@ -398,7 +413,8 @@ class LocalStore:
         self.path = Path(path)
         self._open()
         self.meta = _meta(self.db)
-        row = (kind, None if resume_step is None else round(resume_step * 10**6), _millis(started), os.getpid(), _host())
+        resume_step = None if resume_step is None else round(resume_step * 10**6)
+        row = (kind, resume_step, _millis(started), os.getpid(), _host())
         try:
             with self.db:
                 sql = "INSERT INTO session(kind, resume_step, started, pid, host) VALUES(?, ?, ?, ?, ?)"
@@ -414,7 +430,8 @@ class LocalStore:
         self._tries, self._retry_at = 0, 0.0
 
     def health(self) -> dict:
-        "`{'waiting': n, 'dropped': n}`: calls held up by a lock or a full disk (2000 at most), and older ones that had to be dropped."
+        """`{'waiting': n, 'dropped': n}`: calls held up by a lock or a full disk (2000 at most), and older ones that
+        had to be dropped."""
         return {"waiting": len(self._waiting), "dropped": self._dropped}
 
 # %% ../../nbs/track/00_record.ipynb #fd73a13e
@@ -465,7 +482,8 @@ def _append(self:LocalStore, table, kind, step, timestamp, rows):
     step, ts = round(step * 10**6), _millis(timestamp)
     sql = f"INSERT OR REPLACE INTO {table} VALUES({', '.join('?' * (6 if table == 'preview' else 5))})"
     def insert(db):
-        db.executemany(sql, [(step, self._attr(path, kind), self.session, ts, *values) for path, values in rows.items()])
+        for path, values in rows.items():
+            db.execute(sql, (step, self._attr(path, kind), self.session, ts, *values))
     self._write(insert)
 
 # %% ../../nbs/track/00_record.ipynb #043e91e6
@@ -492,25 +510,30 @@ def log_files(self:LocalStore, data, step, timestamp=None):
     "Log files, as `store_file` returns them, at a step."
     self._append("series", "file", step, timestamp, {k: (_pack_file(v),) for k, v in data.items()})
 
-# %% ../../nbs/track/00_record.ipynb #6a75e66b
+# %% ../../nbs/track/00_record.ipynb #66f57004
 @patch
 def log_configs(self:LocalStore, data):
     "Log single values, or files as `store_file` returns them; a later one replaces an earlier one."
     rows = {path: _pack_config(value) for path, value in data.items()}
     sql = "INSERT OR REPLACE INTO config VALUES(?, ?, ?, ?)"
-    self._write(lambda db: db.executemany(sql, [(self._attr(k, "config"), self.session, *row) for k, row in rows.items()]))
+    def insert(db):
+        for path, row in rows.items():
+            db.execute(sql, (self._attr(path, "config"), self.session, *row))
+    self._write(insert)
 
 LocalStore.assign_files = LocalStore.log_configs
 
 @patch
 def add_tags(self:LocalStore, tags, group_tags=False):
     "Add tags to the run."
-    self._write(lambda db: db.executemany("INSERT OR IGNORE INTO tag VALUES(?, ?)", [(t, int(group_tags)) for t in tags]))
+    rows = [(tag, int(group_tags)) for tag in tags]
+    self._write(lambda db: db.executemany("INSERT OR IGNORE INTO tag VALUES(?, ?)", rows))
 
 @patch
 def remove_tags(self:LocalStore, tags, group_tags=False):
     "Remove tags from the run."
-    self._write(lambda db: db.executemany("DELETE FROM tag WHERE name=? AND grouped=?", [(t, int(group_tags)) for t in tags]))
+    rows = [(tag, int(group_tags)) for tag in tags]
+    self._write(lambda db: db.executemany("DELETE FROM tag WHERE name=? AND grouped=?", rows))
 
 @patch
 def close(self:LocalStore, timeout=None, status="finished"):
@@ -552,8 +575,8 @@ def open_run(
     creation_time: datetime | None = None,  # None for now
     root=None,             # the runs directory; None for the default
 ) -> LocalStore:
-    """Open a session on a run's record: new, resumed or forked.
-    Raises `CcdiffError` if a new run exists, one to resume does not, a resumed one has another parent, or a step is not a number."""
+    """Open a session on a run's record: new, resumed or forked. Raises `CcdiffError` if a new run exists, one to
+    resume does not, a resumed one has another parent, or a step is not a number."""
     path = run_dir(run_id, root) / RECORD
     if resume_step is not None:
         resume_step = plain_step(resume_step)
@@ -562,8 +585,11 @@ def open_run(
         with closing(_read_only(path)) as db:
             meta = _meta(db)
         if fork and any(fork[key] != meta.get(key) for key in ("fork_run_id", "fork_step")):
-            began = f"a fork of {meta['fork_run_id']!r} at {meta['fork_step'] / 1e6:g}" if "fork_run_id" in meta else "a new run"
-            raise CcdiffError(f"run {run_id!r} began as {began}, so it cannot be resumed as a fork of {fork_run_id!r}; leave fork_run_id out.")
+            began = "a new run"
+            if "fork_run_id" in meta:
+                began = f"a fork of {meta['fork_run_id']!r} at {meta['fork_step'] / 1e6:g}"
+            raise CcdiffError(f"run {run_id!r} began as {began}, so it cannot be resumed as a fork of {fork_run_id!r}; "
+                              "leave fork_run_id out.")
         return LocalStore(path, "resume", resume_step)
     if resume and not path.parent.exists():
         raise CcdiffError(f"there is no run {run_id!r} to resume; `ccdiff-runs list` shows the runs there are.")
@@ -581,8 +607,9 @@ def open_run(
 _TOP = 2**63 - 1  # no ceiling
 
 def _ceilings(sessions, limit, as_of):
-    """`{session: the last step of it that counts}`, of `[(session, resumed step or None)]` in their order.
-    Sessions after `as_of`, the parent's session at the fork, that took another course below `limit` do not count, nor do those that followed."""
+    """`{session: the last step of it that counts}`, of `[(session, resumed step or None)]` in their order. Sessions
+    after `as_of`, the parent's session at the fork, that took another course below `limit` do not count, nor do those
+    that followed."""
     if as_of is not None:
         turned = [session for session, step in sessions if session > as_of and step is not None and step < limit]
         sessions = [s for s in sessions if not turned or s[0] < turned[0]]
@@ -621,16 +648,18 @@ def _segments(run_id, root=None, to_the_root=True):
         chain.append(Segment(run_id, path, ceilings, meta))
         run_id = meta.get("fork_run_id") if to_the_root else None
         as_of = meta.get("fork_session")
-        limit = min(meta.get("fork_step", _TOP), *ceilings.values(), *(step for _, step in sessions if step is not None), limit)
+        # what the child hides of itself, it hides of its parent
+        resumed = [step for _, step in sessions if step is not None]
+        limit = min([limit, meta.get("fork_step", _TOP), *resumed])
     return chain[::-1]
 
-# %% ../../nbs/track/00_record.ipynb #e3b76638
+# %% ../../nbs/track/00_record.ipynb #ee72da2a
 def _pattern(text):
     try:
         return re.compile(text)
     except re.error as error:
-        raise CcdiffError(f"{text!r} is not a regular expression ({error}); put a backslash before a sign that stands for itself, "
-                          "or give a list of names.") from None
+        raise CcdiffError(f"{text!r} is not a regular expression ({error}); put a backslash before a sign that "
+                          "stands for itself, or give a list of names.") from None
 
 def _matcher(names):
     "A function of a name: `None` for all, a regular expression, or exact names."
@@ -643,8 +672,9 @@ def list_runs(
     project: str | None = None,  # only runs of this project; None for all
     root=None,  # the runs directory; None for the default
 ) -> list:
-    """The ids of the runs that have a record: as listed, otherwise oldest first. A record that cannot be read is left out with a warning.
-    Raises `CcdiffError` for a listed id without a readable record. After `neptune_query.runs.list_runs`."""
+    """The ids of the runs that have a record: as listed, otherwise oldest first. A record that cannot be read is left
+    out with a warning. Raises `CcdiffError` for a listed id without a readable record. After
+    `neptune_query.runs.list_runs`."""
     if hasattr(runs, "run_id") or (isinstance(runs, str) and (runs_dir(root) / runs / RECORD).is_file()):
         runs = [runs]
     listed = runs is not None and not isinstance(runs, str)
@@ -668,7 +698,8 @@ def list_runs(
 # %% ../../nbs/track/00_record.ipynb #ee14cf00
 def _names(db, kinds, match):
     "`{attribute's number: (path, kind)}`."
-    return {i: (path, kind) for i, path, kind in db.execute("SELECT id, path, kind FROM attr") if kind in kinds and match(path)}
+    rows = db.execute("SELECT id, path, kind FROM attr")
+    return {i: (path, kind) for i, path, kind in rows if kind in kinds and match(path)}
 
 _columns = {"metric": "value", "preview": "value, completion", "series": "payload AS value"}
 _kinds = {"metric": ["metric"], "preview": ["metric"], "series": ["string", "histogram", "file"]}
@@ -676,13 +707,15 @@ _kinds = {"metric": ["metric"], "preview": ["metric"], "series": ["string", "his
 def _points(table, segments, match, span=(None, None)):
     "A frame with a row for each visible point: step, attribute, kind, value, time, and the run that logged it."
     import pandas as pd
-    low, high = (default if step is None else min(round(float(step) * 1e6), _TOP) for step, default in zip(span, (0, _TOP)))
+    low = 0 if span[0] is None else round(float(span[0]) * 1e6)
+    high = _TOP if span[1] is None else min(round(float(span[1]) * 1e6), _TOP)
     parts = []
     for segment in segments:
         with closing(_read_only(segment.path)) as db:
             names = _names(db, _kinds[table], match)
             sql = f"""SELECT step, attr, ts, {_columns[table]} FROM {table}
-                WHERE step BETWEEN {low} AND {high} AND attr IN ({','.join(map(str, names))}) AND {segment.visible} ORDER BY session"""
+                WHERE step BETWEEN {low} AND {high} AND attr IN ({','.join(map(str, names))}) AND {segment.visible}
+                ORDER BY session"""
             part = pd.read_sql_query(sql, db)
         part["run"] = segment.run_id
         part["attribute"] = part["attr"].map({i: path for i, (path, _) in names.items()})
@@ -732,8 +765,9 @@ def fetch_metrics(
     project: str | None = None,        # only runs of this project
     root=None,            # the runs directory; None for the default
 ):
-    """A `DataFrame` of metrics: a row for each (run, step), a float64 column for each attribute, NaN where nothing was logged.
-    Raises `CcdiffError` for a run without a record, or a bad argument. After `neptune_query.runs.fetch_metrics`."""
+    """A `DataFrame` of metrics: a row for each (run, step), a float64 column for each attribute, NaN where nothing
+    was logged. Raises `CcdiffError` for a run without a record, or a bad argument. After
+    `neptune_query.runs.fetch_metrics`."""
     if include_time is not None:
         check_choice("include_time", include_time, ["absolute"])
     if tail_limit is not None:
@@ -756,6 +790,17 @@ def fetch_metrics(
             frame[column] = frame[column].eq(True)  # no point is no preview
     return frame
 
+# %% ../../nbs/track/00_record.ipynb #cd12251e
+def fetch_history(
+    run,              # a run or its id
+    attributes=None,  # a regular expression, or a list of exact names; None for all
+    root=None,        # the runs directory; None for the default
+):
+    """A `DataFrame` with a row for each point of a run's metrics, by step: step, attribute, value, absolute_time, and
+    run, which logged it. Raises `CcdiffError` for a run without a record."""
+    points = _points("metric", _segments(getattr(run, "run_id", run), root), _matcher(attributes))
+    return points[["step", "attribute", "value", "absolute_time", "run"]].reset_index(drop=True)
+
 # %% ../../nbs/track/00_record.ipynb #4fc97dba
 def fetch_series(
     runs=None,            # a list of run ids, a run's id, or a regular expression; None for all
@@ -767,8 +812,9 @@ def fetch_series(
     project: str | None = None,        # only runs of this project
     root=None,            # the runs directory; None for the default
 ):
-    """A `DataFrame` of texts, `Histogram`s and `FileItem`s: a row for each (run, step), `None` where nothing was logged.
-    Raises `CcdiffError` for a run without a record, or a bad argument. After `neptune_query.runs.fetch_series`."""
+    """A `DataFrame` of texts, `Histogram`s and `FileItem`s: a row for each (run, step), `None` where nothing was
+    logged. Raises `CcdiffError` for a run without a record, or a bad argument. After
+    `neptune_query.runs.fetch_series`."""
     if include_time is not None:
         check_choice("include_time", include_time, ["absolute"])
     if tail_limit is not None:
@@ -776,7 +822,9 @@ def fetch_series(
     match, histories = _matcher(attributes), {}
     for run_id in list_runs(runs, project, root):
         points = _points("series", _segments(run_id, root, lineage_to_the_root), match, step_range)
-        points["value"] = [_unpack(p.kind, p.value, run_dir(p.run, root), p.run, p.attribute, p.step) for p in points.itertuples()]
+        points["value"] = [
+            _unpack(point.kind, point.value, run_dir(point.run, root), point.run, point.attribute, point.step)
+            for point in points.itertuples()]
         histories[run_id] = points
     frame = _wide(histories, ["value", "absolute_time"] if include_time else ["value"], tail_limit).astype(object)
     return frame.where(frame.notna(), None)
@@ -786,7 +834,8 @@ def last_step(
     run_id: str,  # the run's id
     root=None,    # the runs directory; None for the default
 ) -> float | None:
-    "The last step at which this run itself logged anything, including hidden points; None if nothing. `CcdiffError` for a run without a record."
+    """The last step at which this run itself logged anything, including hidden points; None if nothing. `CcdiffError`
+    for a run without a record."""
     with closing(_read_only(run_dir(run_id, root) / RECORD)) as db:
         steps = [db.execute(f"SELECT MAX(step) FROM {table}").fetchone()[0] for table in ("metric", "series")]
     return max((step / 1e6 for step in steps if step is not None), default=None)
@@ -795,8 +844,8 @@ def last_steps(
     run_id: str,  # the run's id
     root=None,    # the runs directory; None for the default
 ) -> dict:
-    """`{attribute: the last step it was ever logged at}` by this run itself, including hidden points: what a server that keeps them has.
-    Raises `CcdiffError` for a run without a record."""
+    """`{attribute: the last step it was ever logged at}` by this run itself, including hidden points: what a server
+    that keeps them has. Raises `CcdiffError` for a run without a record."""
     sql = """SELECT path, MAX(step) / 1e6 FROM (SELECT attr, step FROM metric UNION ALL SELECT attr, step FROM series)
         JOIN attr ON attr.id = attr GROUP BY path"""
     with closing(_read_only(run_dir(run_id, root) / RECORD)) as db:
@@ -818,7 +867,7 @@ def _configs(segments, match):
                 found[name] = _unpack(kind, value, segment.path.parent, segment.run_id, name)
     return found
 
-# %% ../../nbs/track/00_record.ipynb #1d28bf56
+# %% ../../nbs/track/00_record.ipynb #c3b2e0e6
 def _state(status, started, pid, host):
     "The state of a session; \"open\" when its process is on another machine."
     if status or host != _host():
@@ -843,7 +892,8 @@ def _system(segment):
         "sys/creation_time": _utc(meta["created"]),
         "sys/modification_time": _utc(max(started, closed or 0, *(ts for ts, in filter(None, times)))),
         "sys/state": _state(status, started, pid, host), "sys/sessions": len(sessions),
-        "sys/tags": [name for name, grouped in tags if not grouped], "sys/group_tags": [name for name, grouped in tags if grouped],
+        "sys/tags": [name for name, grouped in tags if not grouped],
+        "sys/group_tags": [name for name, grouped in tags if grouped],
     }
     if "fork_run_id" in meta:
         found |= {"sys/forking/parent": meta["fork_run_id"], "sys/forking/step": meta["fork_step"] / 1e6}
@@ -856,7 +906,8 @@ def _last_rows(db, table, ids, segment):
     if len(ids) > 4:  # one pass over the table finds all
         sql = f"SELECT attr, MAX(step), session, {column} FROM {table} WHERE {segment.visible} GROUP BY attr, session"
         return [row for row in db.execute(sql) if row[0] in ids]
-    sql = f"SELECT attr, step, session, {column} FROM {table} WHERE attr=? AND {segment.visible} ORDER BY step DESC, session DESC LIMIT 1"
+    sql = f"""SELECT attr, step, session, {column} FROM {table} WHERE attr=? AND {segment.visible}
+        ORDER BY step DESC, session DESC LIMIT 1"""
     return [row for i in ids for row in db.execute(sql, [i])]
 
 def _last_values(segments, match, kinds):
@@ -902,7 +953,10 @@ def list_attributes(
     Raises `CcdiffError` for a run without a record, or a bad argument. After `neptune_query.runs.list_attributes`."""
     kinds = _KINDS if kind is None else [check_choice("kind", kind, _KINDS)]
     match = _matcher(attributes)
-    return sorted({name for run_id in list_runs(runs, project, root) for name in _attributes(run_id, match, root, kinds)})
+    names = set()
+    for run_id in list_runs(runs, project, root):
+        names |= _attributes(run_id, match, root, kinds).keys()
+    return sorted(names)
 
 # %% ../../nbs/track/00_record.ipynb #4ad88f38
 def _sort_key(value):
@@ -934,7 +988,8 @@ def fetch_runs_table(
             if isinstance(runs, str) or runs is None:
                 _log.warning("Run %r is left out: its record is damaged (%s: %s)", run_id, type(error).__name__, error)
             else:
-                raise CcdiffError(f"the record of {run_id!r} is damaged ({type(error).__name__}: {error}); `ccdiff-runs verify` says more.") from error
+                raise CcdiffError(f"the record of {run_id!r} is damaged ({type(error).__name__}: {error}); "
+                                  "`ccdiff-runs verify` says more.") from error
     keys = {run_id: row.get(sort_by) for run_id, row in rows.items()}
     missing = [run_id for run_id, key in keys.items() if key is None or key != key]
     order = sorted(keys.keys() - missing, key=lambda run_id: _sort_key(keys[run_id]), reverse=sort_direction == "desc")
@@ -976,7 +1031,8 @@ def verify_record(
     run_id: str,  # the run's id
     root=None,    # the runs directory; None for the default
 ) -> list:
-    "What is wrong with a run's record, as sentences: SQLite's own check, and files that are missing or changed. Empty if all is well."
+    """What is wrong with a run's record, as sentences: SQLite's own check, and files that are missing or changed.
+    Empty if all is well."""
     path = run_dir(run_id, root) / RECORD
     try:
         with closing(_read_only(path)) as db:
@@ -999,7 +1055,8 @@ def _local_id(run_id):
     try:
         return check_run_id(run_id)
     except CcdiffError:
-        return re.sub(r"[^A-Za-z0-9_-]+", "-", run_id).strip("-_")[:100] + "-" + hashlib.sha256(run_id.encode()).hexdigest()[:8]
+        plain = re.sub(r"[^A-Za-z0-9_-]+", "-", run_id).strip("-_")[:100]
+        return f"{plain}-{hashlib.sha256(run_id.encode()).hexdigest()[:8]}"
 
 def _open_queue(file):
     return closing(sqlite3.connect(file.absolute().as_uri() + "?mode=ro", uri=True))
@@ -1009,7 +1066,8 @@ def _neptune_queues(path):
     path, found = Path(path), {}
     for file in sorted(path.rglob("run_operations.sqlite3")) if path.is_dir() else [path]:
         if not file.is_file():
-            raise CcdiffError(f"{path} is not there; give the folder `.neptune` or one of the files run_operations.sqlite3 in it.")
+            raise CcdiffError(f"{path} is not there; give the folder `.neptune` or one of the files "
+                              "run_operations.sqlite3 in it.")
         with _open_queue(file) as db:
             try:
                 version, project, run_id = db.execute("SELECT version, project, run_id FROM metadata").fetchone()
@@ -1035,7 +1093,8 @@ def _import_value(value, files):
         case "string_set": return "log_configs", list(value.string_set.values)
         case "histogram":
             h = value.histogram
-            values = {"counts": list(h.counts.values)} if h.HasField("counts") else {"densities": list(h.densities.values)}
+            heights = "counts" if h.HasField("counts") else "densities"
+            values = {heights: list(getattr(h, heights).values)}
             return "log_histograms", plain_histogram(Histogram(list(h.bin_edges), **values))
     return "log_configs", getattr(value, kind)
 
@@ -1073,10 +1132,12 @@ def _import_queue(path, meta, queue):
         elif kind == 1 and store is None:
             run = proto.Run.FromString(blob)
             created = run.creation_time.ToDatetime(timezone.utc)
-            meta = meta | {"name": run.experiment_id or None, "created": _millis(created), "inherit_configs": run.inherit_configs}
+            meta = meta | {"name": run.experiment_id or None, "created": _millis(created),
+                           "inherit_configs": run.inherit_configs}
             if run.HasField("fork_point"):
                 step = run.fork_point.step
-                meta |= {"fork_run_id": _local_id(run.fork_point.parent_run_id), "fork_step": step.whole * 1_000_000 + step.micro}
+                meta |= {"fork_run_id": _local_id(run.fork_point.parent_run_id),
+                         "fork_step": step.whole * 1_000_000 + step.micro}
             if not path.exists():
                 _create(path, meta)
             store = LocalStore(path, "import", started=created)

@@ -19,8 +19,8 @@ from functools import lru_cache
 from importlib import metadata
 from fastcore.basics import patch
 from ..core import CcdiffError, check_choice, new_run_id, run_dir
-from .record import (File, Histogram, RECORD, last_steps, open_run, plain_config, plain_histogram, plain_metric,
-                                 plain_step, plain_text, plain_values, store_file, unnest)
+from .record import (File, Histogram, RECORD, last_steps, open_run, plain_config, plain_histogram,
+                                 plain_metric, plain_step, plain_text, plain_values, store_file, unnest)
 from .sinks import make_sinks, strict
 
 # %% ../../nbs/track/02_run.ipynb #bff4e958
@@ -29,13 +29,15 @@ _all_ = ["File", "Histogram"]
 # %% ../../nbs/track/02_run.ipynb #f7bfabe4
 _log = logging.getLogger("ccdiff")
 _MODES = ["local", "offline", "async", "online", "disabled"]
-_NEPTUNE_KEYWORDS = ["api_token", "max_queue_size", "async_lag_threshold", "on_async_lag_callback", "on_queue_full_callback",
-                     "on_network_error_callback", "on_error_callback", "on_warning_callback", "enable_console_log_capture",
-                     "runtime_namespace", "system_namespace", "source_tracking_config"]
+_NEPTUNE_KEYWORDS = [
+    "api_token", "max_queue_size", "async_lag_threshold", "on_async_lag_callback", "on_queue_full_callback",
+    "on_network_error_callback", "on_error_callback", "on_warning_callback", "enable_console_log_capture",
+    "runtime_namespace", "system_namespace", "source_tracking_config"]
 
 class Run:
-    """A run to log to: neptune-scale's `Run` over a local record. `with Run(…) as run:` closes it.
-    Raises `CcdiffError` for wrong arguments, a new run that exists and a resumed one that does not; a record that cannot be written is a warning."""
+    """A run to log to: neptune-scale's `Run` over a local record. `with Run(…) as run:` closes it. Raises
+    `CcdiffError` for wrong arguments, a new run that exists and a resumed one that does not; a record that cannot be
+    written is a warning."""
     def __init__(
         self, *,
         run_id: str | None = None,   # None for a new one, made from the experiment's name and the time
@@ -55,10 +57,12 @@ class Run:
             check_choice("keyword", name, _NEPTUNE_KEYWORDS)
         argument = "NEPTUNE_MODE" if mode is None else "mode"
         mode = os.environ.get("NEPTUNE_MODE") or "local" if mode is None else mode
-        check_choice(argument, mode, _MODES, hint="'local' keeps the record here, 'offline' queues it for Neptune as well, 'disabled' writes nothing.")
+        hint = "'local' keeps the record here, 'offline' queues it for Neptune as well, 'disabled' writes nothing."
+        check_choice(argument, mode, _MODES, hint)
         resume = resume or resume_step is not None
         if resume and not run_id:
-            raise CcdiffError("resume needs run_id: which run is to be continued? `ccdiff-runs list` shows the runs there are.")
+            raise CcdiffError("resume needs run_id: which run is to be continued? `ccdiff-runs list` shows the "
+                              "runs there are.")
         self.mode = "async" if mode == "online" else mode
         self.run_id = run_id or new_run_id(experiment_name or "run")
         self.project = project or os.environ.get("NEPTUNE_PROJECT") or "local/ccdiff"
@@ -72,7 +76,8 @@ class Run:
             return
         what = {"inherit_configs": inherit_configs, "experiment_name": experiment_name, "creation_time": creation_time}
         try:
-            self.store = open_run(self.run_id, resume, resume_step, fork_run_id, fork_step, project=self.project, root=log_directory, **what)
+            self.store = open_run(self.run_id, resume, resume_step, fork_run_id, fork_step, project=self.project,
+                                  root=log_directory, **what)
         except (OSError, sqlite3.Error) as error:
             self._failed(f"opening {self.path / RECORD}", error)
             return
@@ -86,7 +91,7 @@ class Run:
     def __repr__(self):
         return f"Run({self.run_id!r}, mode={self.mode!r})"
 
-# %% ../../nbs/track/02_run.ipynb #a57be846
+# %% ../../nbs/track/02_run.ipynb #8c4a07f1
 @patch
 def _open_sinks(self:Run, keywords, resume, root):
     "Open the places that the mode asks for, besides the record."
@@ -95,7 +100,8 @@ def _open_sinks(self:Run, keywords, resume, root):
     meta = self.store.meta
     step = meta["fork_step"] / 1e6 if "fork_step" in meta else None
     last = last_steps(self.run_id, root) if resume else None
-    self.sinks = make_sinks(self.mode, self.run_id, self.project, self.path, meta.get("fork_run_id"), step, resume_from=last, **keywords)
+    self.sinks = make_sinks(self.mode, self.run_id, self.project, self.path, meta.get("fork_run_id"), step,
+                            resume_from=last, **keywords)
 
 @patch
 def _failed(self:Run, what, error):
@@ -142,7 +148,8 @@ def _environment(folder):
     return found
 
 def environment() -> dict:
-    "Versions, machine, threads, and the git commit of the working directory, as configs; no names, addresses, arguments or credentials."
+    """Versions, machine, threads, and the git commit of the working directory, as configs; no names, addresses,
+    arguments or credentials."""
     found = dict(_environment(os.getcwd()))
     if torch := sys.modules.get("torch"):  # only if it is in use anyway
         found["threads"] = torch.get_num_threads()
@@ -192,7 +199,7 @@ def log_metrics(self:Run,
     if good := self._plain(unnest(data), plain_metric):
         self._send("log_metrics", good, step, timestamp, bool(preview), preview_completion)
 
-# %% ../../nbs/track/02_run.ipynb #a032c7f3
+# %% ../../nbs/track/02_run.ipynb #ecd725e3
 @patch
 def log_string_series(self:Run,
     data: dict,  # names and texts

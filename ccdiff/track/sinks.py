@@ -55,7 +55,8 @@ def _warn(text):
 # %% ../../nbs/track/01_sinks.ipynb #2851090d
 class ThreadedSink:
     """A sink with a bounded queue and a daemon thread.
-    A subclass defines what runs on the thread: `_open()`, the logging calls (`log_metrics(data, step, timestamp, …)`, `log_configs(data)`, …) and `_shut(seconds)`."""
+    A subclass defines what runs on the thread: `_open()`, the logging calls (`log_metrics(data, step, timestamp, …)`,
+    `log_configs(data)`, …) and `_shut(seconds)`."""
 
     name = "sink"
 
@@ -95,7 +96,8 @@ def send(self:ThreadedSink,
             del self._queue[next(points, 0)]
             self.counts["dropped"] += 1
             if self.counts["dropped"] == 1:
-                _warn(f"{self.name}: {self._limit} calls are waiting; the oldest points are dropped here. The local record has them.")
+                _warn(f"{self.name}: {self._limit} calls are waiting; the oldest points are dropped here. The "
+                      "local record has them.")
         self._queue.append((call, args))
         self._wake.notify_all()
 
@@ -147,7 +149,8 @@ def _guarded(self:ThreadedSink, work, *args):
         self._in_a_row += 1
         if self.counts["failed"] == 1:
             text = "".join(traceback.format_exception(error)).rstrip()
-            _warn(f"{self.name}: a call failed; training and the local record go on, and further failures are only counted.\n{text}")
+            _warn(f"{self.name}: a call failed; training and the local record go on, and further failures are only "
+                  f"counted.\n{text}")
         if self._in_a_row == 20:
             self.off = "20 calls in a row failed"
             _warn(f"{self.name}: switched off, {self.off}.")
@@ -252,7 +255,8 @@ def neptune_problem(
                 return f"{url} answers HTTP {config.status_code}"
             if "security" not in config.json():
                 return f"{url} is not a Neptune server"
-            login = client.get("/api/backend/v1/authorization/oauth-token", headers={"X-Neptune-Api-Token": token.strip()})
+            headers = {"X-Neptune-Api-Token": token.strip()}
+            login = client.get("/api/backend/v1/authorization/oauth-token", headers=headers)
             return "" if login.status_code == 200 else f"{url} does not accept the API token (HTTP {login.status_code})"
     except ValueError:  # no JSON
         return f"{url} is not a Neptune server"
@@ -261,7 +265,8 @@ def neptune_problem(
 
 # %% ../../nbs/track/01_sinks.ipynb #ed0b721d
 class _Quiet(logging.Filter):
-    "For the logger `neptune`: warnings and errors only, each line of code at most once a minute, without credentials and misleading advice."
+    """For the logger `neptune`: warnings and errors only, each line of code at most once a minute, without
+    credentials and misleading advice."""
 
     misleading = ("was not deleted", "No timeout specified", "Waiting interrupted")
 
@@ -280,14 +285,17 @@ class _Quiet(logging.Filter):
         return True
 
 # %% ../../nbs/track/01_sinks.ipynb #6727eda0
-_NEPTUNE_ENV = {"NEPTUNE_OPERATION_REPOSITORY_TIMEOUT_MS": "5000", "NEPTUNE_LOG_FAILURE_ACTION": "raise", "NEPTUNE_LOGGER_LEVEL": "error"}
+_NEPTUNE_ENV = {"NEPTUNE_OPERATION_REPOSITORY_TIMEOUT_MS": "5000", "NEPTUNE_LOG_FAILURE_ACTION": "raise",
+                "NEPTUNE_LOGGER_LEVEL": "error"}
 _opening = threading.Lock()
 
 def _sync_process(operations_repository_path, api_token, **kwargs):
-    "What the sending process runs: neptune-scale's own function, once the server answers, with its console lines in `neptune/sync.log`."
+    """What the sending process runs: neptune-scale's own function, once the server answers, with its console lines in
+    `neptune/sync.log`."""
     from neptune_scale.sync.sync_process import run_sync_process
     parent = os.getppid()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the training; this process ends when told to, or with its parent
+    # Ctrl-C is for the training; this process ends when told to, or with its parent
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with open(Path(operations_repository_path).parents[1] / "sync.log", "w") as log:
         os.dup2(log.fileno(), 2)
     while os.getppid() == parent and neptune_problem(api_token):
@@ -307,7 +315,8 @@ def _our_sync_process():
             data = {key: value for key, value in data.items() if not key.startswith("init_main_from_")}
         return data
     with _opening:
-        api.run_sync_process = importlib.import_module("ccdiff.track.sinks")._sync_process  # by this name the spawned process finds it
+        # by this name the spawned process finds it
+        api.run_sync_process = importlib.import_module("ccdiff.track.sinks")._sync_process
         spawn.get_preparation_data = without_main
         os.environ.update(_NEPTUNE_ENV | environ)
         try:
@@ -319,8 +328,8 @@ def _our_sync_process():
 
 # %% ../../nbs/track/01_sinks.ipynb #3c9de8d0
 class NeptuneSink(ThreadedSink):
-    """Sends a run to Neptune through neptune-scale: `mode='offline'` queues it on disk, `'async'` sends it live if the server answers.
-    Raises `CcdiffError` for another mode."""
+    """Sends a run to Neptune through neptune-scale: `mode='offline'` queues it on disk, `'async'` sends it live if
+    the server answers. Raises `CcdiffError` for another mode."""
 
     name = "Neptune"
 
@@ -343,7 +352,8 @@ class NeptuneSink(ThreadedSink):
         self._neptune, self._children, self._quiet = None, [], _Quiet()
         self._kwargs = {
             "enable_console_log_capture": False, "source_tracking_config": None, **neptune_kwargs,
-            "run_id": run_id, "project": project, "experiment_name": experiment_name, "log_directory": str(self._folder),
+            "run_id": run_id, "project": project, "experiment_name": experiment_name,
+            "log_directory": str(self._folder),
             "fork_run_id": fork_run_id, "fork_step": None if fork_step is None else _step(fork_step),
         }
         for name in ("error", "warning", "network_error"):
@@ -355,11 +365,20 @@ class NeptuneSink(ThreadedSink):
         def count(error, last_seen_at=None):
             from neptune_scale.exceptions import NeptuneRetryableError, NeptuneRunConflicting
             self.counts[name] += 1
-            if not isinstance(error, (NeptuneRetryableError, NeptuneRunConflicting)):  # it tries again; a resume conflicts
+            # it tries again; a resume conflicts
+            if not isinstance(error, (NeptuneRetryableError, NeptuneRunConflicting)):
                 self.problems[type(error).__name__] += 1
             if theirs:
                 theirs(error, last_seen_at)
         return count
+
+    def flush(self, timeout=None):
+        "Wait until every call so far is on disk and, when the run is sent live, processed by the server; whether it is."
+        end = None if timeout is None else time.monotonic() + timeout
+        if not super().flush(timeout):
+            return False
+        left = None if end is None else max(0.0, end - time.monotonic())
+        return self.mode != "async" or self._neptune.wait_for_processing(timeout=left, verbose=False)
 
     @property
     def queues(self):
@@ -395,7 +414,8 @@ def _open(self:NeptuneSink):
             if self.mode == "offline":
                 raise
             self.mode = "offline"
-            _warn(f"Neptune: its sending process cannot be started ({error}); the run is queued on disk instead. `ccdiff-runs sync` sends it.")
+            _warn(f"Neptune: its sending process cannot be started ({error}); the run is queued on disk instead. "
+                  "`ccdiff-runs sync` sends it.")
             self._neptune = neptune_scale.Run(mode="offline", **self._kwargs)
         finally:
             self._children = [p for p in active_children() if p not in before and p.name == "SyncProcess"]
@@ -427,25 +447,16 @@ def _abandon(self:NeptuneSink):
         process.kill()
         process.join(1)
 
-@patch
-def flush(self:NeptuneSink,
-    timeout: float | None = None,  # seconds; None for no bound
-) -> bool:
-    "Wait until every call so far is on disk and, when the run is sent live, processed by the server; whether it is."
-    end = None if timeout is None else time.monotonic() + timeout
-    if not ThreadedSink.flush(self, timeout):
-        return False
-    left = None if end is None else max(0.0, end - time.monotonic())
-    return self.mode != "async" or self._neptune.wait_for_processing(timeout=left, verbose=False)
-
 def neptune_waiting(
     queue,  # path of a `run_operations.sqlite3`
 ) -> int:
-    "How many operations and files wait in an offline queue of neptune-scale; 0 if there is none. `sqlite3.Error` for a file that is not a database."
+    """How many operations and files wait in an offline queue of neptune-scale; 0 if there is none. `sqlite3.Error`
+    for a file that is not a database."""
     if not Path(queue).exists():
         return 0
     with closing(sqlite3.connect(f"{Path(queue).absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as db:
-        tables = db.execute("SELECT name FROM sqlite_master WHERE name IN ('run_operations', 'file_upload_requests')").fetchall()
+        sql = "SELECT name FROM sqlite_master WHERE name IN ('run_operations', 'file_upload_requests')"
+        tables = db.execute(sql).fetchall()
         return sum(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table, in tables)
 
 # %% ../../nbs/track/01_sinks.ipynb #693aefab
@@ -458,9 +469,9 @@ def _fresh(self:NeptuneSink, data, step, preview=False):
     late = fit.keys() - keep.keys()
     if late and not self.counts["withheld"]:
         key = min(late)
-        _warn(f"Neptune takes only steps above the last one of a series, so points such as {key!r} at step {step:g} (the last was "
-              f"{self._last[key]:g}) are withheld there; the local record has them. To keep both histories in Neptune, fork the run "
-              "instead of resuming it.")
+        _warn("Neptune takes only steps above the last one of a series, so points such as "
+              f"{key!r} at step {step:g} (the last was {self._last[key]:g}) are withheld there; the local record has "
+              "them. To keep both histories in Neptune, fork the run instead of resuming it.")
     self.counts["withheld"] += len(late)
     if not preview:
         self._last.update(dict.fromkeys(keep, step))
@@ -471,17 +482,20 @@ def _fresh(self:NeptuneSink, data, step, preview=False):
 def log_metrics(self:NeptuneSink, data, step, timestamp, preview=False, preview_completion=None):
     "Send numbers at a step."
     if data := self._fresh(data, step, preview):
-        self._neptune.log_metrics(data, _step(step), timestamp=timestamp, preview=preview, preview_completion=preview_completion)
+        self._neptune.log_metrics(data, _step(step), timestamp=timestamp, preview=preview,
+                                  preview_completion=preview_completion)
 
 @patch
 def log_string_series(self:NeptuneSink, data, step, timestamp):
     "Send texts at a step."
     if data := self._fresh(data, step):
-        self._neptune.log_string_series({key: _fit(text) for key, text in data.items()}, _step(step), timestamp=timestamp)
+        texts = {key: _fit(text) for key, text in data.items()}
+        self._neptune.log_string_series(texts, _step(step), timestamp=timestamp)
 
 @patch
 def log_histograms(self:NeptuneSink, data, step, timestamp):
-    "Send histograms of at most 512 bins at a step; counts that are not whole go as densities, which Neptune takes as they are."
+    """Send histograms of at most 512 bins at a step; counts that are not whole go as densities, which Neptune takes
+    as they are."""
     from neptune_scale.types import Histogram
     fit = {key: h for key, h in data.items() if len(h.bin_edges) <= 513}
     self.counts["unfit"] += len(data) - len(fit)
@@ -496,10 +510,11 @@ def log_histograms(self:NeptuneSink, data, step, timestamp):
 
 # %% ../../nbs/track/01_sinks.ipynb #117c37df
 def _neptune_files(items):
-    "neptune-scale's files. By path: a file of the record is named by its content and never changes, so it can wait to be read."
+    """neptune-scale's files. By path: a file of the record is named by its content and never changes, so it can wait
+    to be read."""
     from neptune_scale.types import File
-    return {key: File(source=str(item.path), mime_type=item.mime_type, size=item.size, destination=getattr(item, "destination", None))
-            for key, item in items.items()}
+    return {key: File(source=str(item.path), mime_type=item.mime_type, size=item.size,
+                      destination=getattr(item, "destination", None)) for key, item in items.items()}
 
 @patch
 def log_files(self:NeptuneSink, files, step, timestamp):
@@ -539,13 +554,15 @@ def make_sinks(
     resume_from: dict | None = None,     # when resuming: the last step of each series so far
     **neptune_kwargs,  # passed on to `neptune_scale.Run`
 ) -> list:
-    "The sinks that `mode` and `CCDIFF_TRACKIO` ask for, already opening; an empty list for a run that is only recorded locally. `CcdiffError` for another mode."
+    """The sinks that `mode` and `CCDIFF_TRACKIO` ask for, already opening; an empty list for a run that is only
+    recorded locally. `CcdiffError` for another mode."""
     check_choice("mode", mode, ["local", "disabled", "offline", "async"])
     if mode == "disabled":
         return []
     sinks = []
     if mode != "local":
-        sinks.append(NeptuneSink(mode, run_id, project, run_path, fork_run_id, fork_step, experiment_name, resume_from, **neptune_kwargs))
+        sinks.append(NeptuneSink(mode, run_id, project, run_path, fork_run_id, fork_step, experiment_name, resume_from,
+                                 **neptune_kwargs))
     if os.environ.get("CCDIFF_TRACKIO"):
         sinks.append(TrackioSink(run_id, run_path, os.environ["CCDIFF_TRACKIO"]))
     return sinks
@@ -560,7 +577,8 @@ def _in_use(queue):
             return True
 
 def _repoint_files(queue):
-    "Correct the paths of files to those in the run's folder; the names of those that are not there, which are taken out of the queue."
+    """Correct the paths of files to those in the run's folder; the names of those that are not there, which are taken
+    out of the queue."""
     lost = []
     with closing(sqlite3.connect(queue, timeout=5)) as db, db:
         for row, source in db.execute("SELECT id, source_path FROM file_upload_requests").fetchall():
@@ -580,12 +598,14 @@ def _set_project(queue, project):
     from neptune_api.proto.neptune_pb.ingest.v1.common_pb2 import Run
     with closing(sqlite3.connect(queue, timeout=5)) as db, db:
         db.execute("UPDATE metadata SET project=?", (project,))
-        for row, blob in db.execute("SELECT sequence_id, operation FROM run_operations WHERE operation_type=1").fetchall():
+        sql = "SELECT sequence_id, operation FROM run_operations WHERE operation_type=1"
+        for row, blob in db.execute(sql).fetchall():
             create = Run.FromString(blob)
             if create.HasField("fork_point"):
                 create.fork_point.parent_project = project
             blob = create.SerializeToString()
-            db.execute("UPDATE run_operations SET operation=?, operation_size_bytes=? WHERE sequence_id=?", (blob, len(blob), row))
+            sql = "UPDATE run_operations SET operation=?, operation_size_bytes=? WHERE sequence_id=?"
+            db.execute(sql, (blob, len(blob), row))
 
 # %% ../../nbs/track/01_sinks.ipynb #fef4f07b
 _SYNC = "from neptune_scale.cli.commands import main; main()"
@@ -617,7 +637,8 @@ def _run_sync(queue, token, patience):
         return log.read()
 
 # %% ../../nbs/track/01_sinks.ipynb #5e6aad25
-_NO_LOSS = ("SynchronizationStopped", "RunConflicting", "RunDuplicate", "SeriesPointDuplicate")  # the server has it, or it is still on disk
+# the server has it, or it is still on disk
+_NO_LOSS = ("SynchronizationStopped", "RunConflicting", "RunDuplicate", "SeriesPointDuplicate")
 
 def _send_queue(queue, token, patience, project):
     "Send one queue that waits; what is to be reported of it."
@@ -661,17 +682,18 @@ def sync_offline(
     runs=None,                     # the ids of the runs to send; None for all
     api_token: str | None = None,  # a Neptune API token; None for NEPTUNE_API_TOKEN
     patience: float = 30.0,        # seconds without progress after which a queue is given up for now
-    project: str | None = None,    # send to this project, "workspace/project"; None for the one that each run was made for
+    project: str | None = None,    # send to this project, "workspace/project"; None for each run's own
     on_result=None,                # called with each row of the table as soon as it is there
 ) -> list:
-    """Send every offline queue of Neptune below the runs directory, oldest first; a list of dicts.
-    Each has run, project, waiting and left (operations before and after), state ("sent", "partly sent", "not sent", "in use", "empty",
-    "damaged") and reported. Raises `CcdiffError` for a project that is not "workspace/project", and if there are queues but no server
-    that accepts the token."""
+    """Send every offline queue of Neptune below the runs directory, oldest first; a list of dicts. Each has run,
+    project, waiting and left (operations before and after), state ("sent", "partly sent", "not sent", "in use",
+    "empty", "damaged") and reported. Raises `CcdiffError` for a project that is not "workspace/project", and if there
+    are queues but no server that accepts the token."""
     token = api_token or os.environ.get("NEPTUNE_API_TOKEN")
     if project and not re.fullmatch(r"[^/]+/[^/]+", project):
         raise CcdiffError(f"project={project!r} must be 'workspace/project'.")
-    queues = [q for q in runs_dir(runs_root).glob("*/neptune/*/run_operations.sqlite3") if runs is None or q.parents[2].name in runs]
+    queues = [queue for queue in runs_dir(runs_root).glob("*/neptune/*/run_operations.sqlite3")
+              if runs is None or queue.parents[2].name in runs]
     queues.sort(key=lambda q: int(re.search(r"(\d*)$", q.parent.name)[1] or 0))  # parents come before their forks
     if queues and (why := neptune_problem(token)):
         stay = "1 queue stays" if len(queues) == 1 else f"{len(queues)} queues stay"
@@ -686,13 +708,15 @@ def sync_offline(
 # %% ../../nbs/track/01_sinks.ipynb #ca1aa585
 @contextmanager
 def _trackio():
-    "The package trackio, which prints nothing in the block; a `CcdiffError` with the line to type if it is not installed."
+    """The package trackio, which prints nothing in the block; a `CcdiffError` with the line to type if it is not
+    installed."""
     try:
         import trackio
         import trackio.run
         import trackio.utils
     except ImportError as error:
-        raise CcdiffError(f"Trackio is not installed ({error}): pip install 'ccdiff[trackio]'. It wants pillow<13.") from error
+        raise CcdiffError(f"Trackio is not installed ({error}): pip install 'ccdiff[trackio]'. It wants "
+                          "pillow<13.") from error
     modules = trackio, trackio.run, trackio.utils
     for module in modules:
         module.print = lambda *args, **kwargs: None  # shadows the builtin in that module only
@@ -718,12 +742,13 @@ def _trackio_log(trackio, run, data, step):
 
 def _trackio_configs(configs):
     "Configs as Trackio takes them; names with an underscore in front are its own."
-    return {k: v if isinstance(v, (bool, int, float, str, list)) else str(v) for k, v in configs.items() if not k.startswith("_")}
+    configs = {key: value for key, value in configs.items() if not key.startswith("_")}
+    return {key: v if isinstance(v, (bool, int, float, str, list)) else str(v) for key, v in configs.items()}
 
 # %% ../../nbs/track/01_sinks.ipynb #64c33e44
 def _trackio_run(trackio, run_id, project, root):
-    """An open Trackio run that holds the visible history of `run_id` and nothing else, and the last step of each series.
-    Trackio's current run stays as it was."""
+    """An open Trackio run that holds the visible history of `run_id` and nothing else, and the last step of each
+    series. Trackio's current run stays as it was."""
     rows = {}
     for frame in (fetch_metrics([run_id], root=root), fetch_series([run_id], root=root)):
         for (_, step), values in zip(frame.index, frame.to_dict("records")):
@@ -759,7 +784,8 @@ def export_trackio(
 
 # %% ../../nbs/track/01_sinks.ipynb #116e7858
 class TrackioSink(ThreadedSink):
-    "Mirrors a run into a local Trackio project while it runs, after the history that the record has. Previews and files other than images are left out."
+    """Mirrors a run into a local Trackio project while it runs, after the history that the record has. Previews and
+    files other than images are left out."""
 
     name = "Trackio"
 

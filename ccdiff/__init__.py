@@ -3,7 +3,7 @@
 Every name in `__all__` can be imported from here and stays here. It is loaded when it is first used, so `import ccdiff` takes no time.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 import importlib
 
@@ -13,13 +13,15 @@ _names = {
     "model.unet": ["ClassConditionedUnet"],
     "model.schedulers": ["make_scheduler"],
     "model.pipeline": ["sample_images"],
-    "model.hub": ["ClassConditionedPipeline"],
-    "checkpoint": ["load_checkpoint", "verify_checkpoint"],
+    "folders": ["verify_checkpoint"],
+    "checkpoint": ["ClassConditionedPipeline", "load_checkpoint"],
     "track.record": ["File", "Histogram", "fetch_metrics", "fetch_series", "fetch_runs_table", "list_runs"],
     "track.run": ["Run"],
     "track.report": ["report"],
     "watcher": ["TorchWatcher"],
-    "train.trainer": ["TrainConfig", "Trainer", "config_of_run"],
+    "train.config": ["TrainConfig"],
+    "train.callbacks": ["Callback"],
+    "train.trainer": ["Trainer"],
     "evaluate.metrics": ["measure"],
     "evaluate.judge": ["LocalJudge"],
     "evaluate.gemini": ["GeminiJudge"],

@@ -6,17 +6,16 @@
 __all__ = ['SCHEDULERS', 'FLOW_SCHEDULERS', 'make_scheduler', 'schedulers_for', 'check_scheduler', 'build_scheduler',
            'set_timesteps', 'step_arguments']
 
-# %% ../../nbs/model/02_schedulers.ipynb #367db248
+# %% ../../nbs/model/02_schedulers.ipynb #75af4120
 import inspect
-import math
 
 import diffusers
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 
-from ..core import CcdiffError, check_choice, check_int
+from ..core import CcdiffError, check_choice, check_int, check_number
 from .objective import PREDICTION_TYPES, prediction_type_of
 
-# %% ../../nbs/model/02_schedulers.ipynb #f8d2ddf0
+# %% ../../nbs/model/02_schedulers.ipynb #f47526e6
 _clipped = dict(thresholding=True, sample_max_value=1.0) # keep the predicted image within [-1, 1]
 
 def _spacing(prediction_type):
@@ -46,15 +45,14 @@ def make_scheduler(
         raise CcdiffError(f"flow_shift={flow_shift!r} has no meaning with prediction_type={prediction_type!r}; "
                           "it belongs to 'flow_prediction'.")
     if flow:
-        if isinstance(flow_shift, bool) or not isinstance(flow_shift, (int, float)) or not 0 < flow_shift < math.inf:
-            raise CcdiffError(f"flow_shift={flow_shift!r} must be a number above 0; 1 spreads the steps evenly.")
+        shift = check_number("flow_shift", flow_shift, gt=0, hint="1 spreads the steps evenly.")
         return DPMSolverMultistepScheduler(num_train_timesteps=steps, prediction_type=prediction_type, use_flow_sigmas=True,
-                                           flow_shift=float(flow_shift), timestep_spacing="trailing", **_clipped)
+                                           flow_shift=shift, timestep_spacing="trailing", **_clipped)
     optional = {"rescale_betas_zero_snr": True} if rescale_zero_snr else {}
     return DDPMScheduler(num_train_timesteps=steps, beta_schedule="squaredcos_cap_v2", prediction_type=prediction_type,
                          timestep_spacing=_spacing(prediction_type), clip_sample=True, **optional)
 
-# %% ../../nbs/model/02_schedulers.ipynb #03fba542
+# %% ../../nbs/model/02_schedulers.ipynb #0c9060d8
 _any_target, _noise_or_v = PREDICTION_TYPES[:3], PREDICTION_TYPES[:2]
 
 SCHEDULERS = { # name: (diffusers class, the settings it needs here, the prediction types it is right for)
@@ -72,7 +70,7 @@ SCHEDULERS = { # name: (diffusers class, the settings it needs here, the predict
     "lms": ("LMSDiscreteScheduler", {}, _noise_or_v),
 }
 
-# %% ../../nbs/model/02_schedulers.ipynb #6ff2c831
+# %% ../../nbs/model/02_schedulers.ipynb #cdc23934
 _flow = dict(prediction_type="flow_prediction", use_flow_sigmas=True, **_clipped)
 _flow_only = ("flow_prediction",)
 
@@ -93,7 +91,7 @@ def schedulers_for(
     "The table of schedulers for such a network."
     return FLOW_SCHEDULERS if prediction_type == "flow_prediction" else SCHEDULERS
 
-# %% ../../nbs/model/02_schedulers.ipynb #215aa90a
+# %% ../../nbs/model/02_schedulers.ipynb #4070ef54
 _refused = { # how the class's name begins: why not
     "FlowMatch": "it expects a network that predicts a velocity along straight paths",
     "EDM": "it rescales what the network sees and says (EDM preconditioning)",
@@ -119,7 +117,7 @@ def _refusal(name, reason, prediction_type):
     names = ", ".join(map(repr, schedulers_for(prediction_type)))
     return CcdiffError(f"scheduler {name} cannot be used here: {reason}. pipeline.use_scheduler(name) knows {names}.")
 
-# %% ../../nbs/model/02_schedulers.ipynb #23446786
+# %% ../../nbs/model/02_schedulers.ipynb #790f77fd
 def check_scheduler(
     scheduler,                       # a diffusers scheduler
     prediction_type: str = "epsilon", # what the network predicts
@@ -136,7 +134,7 @@ def check_scheduler(
         reason = "it has no scale_model_input, so it does not follow diffusers' usual protocol"
     if reason: raise _refusal(name, reason, prediction_type)
 
-# %% ../../nbs/model/02_schedulers.ipynb #173083a9
+# %% ../../nbs/model/02_schedulers.ipynb #75d152fa
 _trained = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type", "rescale_betas_zero_snr")
 
 def build_scheduler(
@@ -176,7 +174,7 @@ def _model_settings(name, config, prediction_type, takes):
     if not settings.get("rescale_betas_zero_snr"): settings.pop("rescale_betas_zero_snr", None)
     return settings
 
-# %% ../../nbs/model/02_schedulers.ipynb #35faf553
+# %% ../../nbs/model/02_schedulers.ipynb #a0af4917
 _small_steps = ("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "LMSDiscreteScheduler") # safe if they take all steps
 
 def set_timesteps(
@@ -203,6 +201,13 @@ def set_timesteps(
                           f"only a part of the {total} time steps. Use {' or '.join(map(str, sorted(near)))} steps, or "
                           "use_scheduler('dpm++'), which takes any number.")
 
+    times = scheduler.timesteps.tolist()
+    if len(set(times)) < len(times) / 2:
+        raise CcdiffError(f"{name} would take most of its num_inference_steps={steps} at the same few times with these settings, and "
+                          "would draw noise; leave out use_beta_sigmas and its like.")
+    if len(times) > 1 and times[0] == times[1] and hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(0) # solvers look their place up by the time; where times repeat, they must count
+
     known = inspect.signature(type(scheduler).__init__).parameters
     clips = any(key in known and config.get(key) for key in ("clip_sample", "thresholding"))
     safe = prediction_type != "epsilon" or clips or (steps == total and name in _small_steps)
@@ -216,15 +221,9 @@ def _first_time(scheduler, steps, device):
     try: scheduler.set_timesteps(steps, device=device)
     except (IndexError, AssertionError, ValueError) as e:
         raise CcdiffError(f"{type(scheduler).__name__} cannot take num_inference_steps={steps} with these settings: {e}") from e
-    times = scheduler.timesteps.tolist()
-    if len(set(times)) < len(times) / 2:
-        raise CcdiffError(f"{type(scheduler).__name__} would take most of its num_inference_steps={steps} at the same few times with these "
-                          "settings, and would draw noise; leave out use_beta_sigmas and its like.")
-    if len(times) > 1 and times[0] == times[1] and hasattr(scheduler, "set_begin_index"):
-        scheduler.set_begin_index(0) # solvers look their place up by the time; where times repeat, they must count
-    return times[0]
+    return float(scheduler.timesteps[0])
 
-# %% ../../nbs/model/02_schedulers.ipynb #0780ef3b
+# %% ../../nbs/model/02_schedulers.ipynb #0186664a
 def step_arguments(
     scheduler,        # a diffusers scheduler
     generator=None,   # a torch generator, or a list with one per image
@@ -232,8 +231,7 @@ def step_arguments(
 ) -> dict:
     "What `scheduler.step` takes besides prediction, time and image. `CcdiffError` for an `eta` it does not know."
     takes = inspect.signature(scheduler.step).parameters
-    if isinstance(eta, bool) or not isinstance(eta, (int, float)) or not 0 <= eta <= 1:
-        raise CcdiffError(f"eta={eta!r} must be a number from 0 to 1.")
+    check_number("eta", eta, ge=0, le=1)
     if eta and "eta" not in takes:
         raise CcdiffError(f"eta={eta} means nothing to {type(scheduler).__name__}; only DDIM knows it: use_scheduler('ddim').")
     arguments = {"eta": eta, "generator": generator, "use_clipped_model_output": bool(scheduler.config.get("clip_sample"))}

@@ -11,7 +11,6 @@ import argparse
 import os
 import sys
 import warnings
-from dataclasses import fields
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from fastcore.docments import docments

@@ -14,7 +14,6 @@ import signal
 import sys
 import threading
 import warnings
-from pathlib import Path
 
 from tqdm.auto import tqdm
 
@@ -125,7 +124,9 @@ class Track(Callback):
         if trainer.parent: return dict(fork_run_id=trainer.parent["run_id"], fork_step=trainer.parent["step"])
         return {}
 
-    def describe(self, trainer) -> dict:
+    def describe(self,
+                 trainer, # the trainer
+    ) -> dict:
         "What a record says of a training before its first step: arguments, network, pipeline, optimizer, and where it starts."
         sizes = [(p.numel(), p.requires_grad) for p in trainer.unet.parameters()]
         return {
@@ -189,7 +190,7 @@ class NotFiniteError(CcdiffError):
     "Loss or gradient is NaN or infinite; the weights are as they were before the step."
 
 class NonFiniteGuard(Callback):
-    "Stops training, or skips the update, where loss or gradient norm are not finite."
+    "Stops training, or skips the update, where loss or gradient norm are not finite. `CcdiffError` for an argument out of range."
 
     def __init__(
         self,
@@ -253,7 +254,7 @@ class NonFiniteGuard(Callback):
 
 # %% ../../nbs/train/03_callbacks.ipynb #f3a18328
 class SaveCheckpoints(Callback):
-    "Saves a checkpoint every `interval` steps, and at the end if training was not ended by an error."
+    "Saves a checkpoint every `interval` steps, and at the end if training was not ended by an error. `CcdiffError` for an interval below 1."
 
     def __init__(self,
                  interval: int = 100): # steps between checkpoints, at least 1
@@ -283,7 +284,7 @@ def sample_grid(
     return image_grid(output.images, labels, columns=per_class, class_names=names, scale=scale)
 
 class SampleGrid(Callback):
-    "Logs a grid of samples as `samples/grid` every `interval` steps and at the end. If it cannot be drawn, there is a warning."
+    "Logs a grid of samples as `samples/grid` every `interval` steps and at the end. If it cannot be drawn, there is a warning. `CcdiffError` for an interval below 1."
 
     def __init__(self,
                  interval: int = 100): # steps between grids, at least 1

@@ -7,7 +7,6 @@ __all__ = ['Trainer', 'TrainResult']
 
 # %% ../../nbs/train/04_trainer.ipynb #9b5901ed
 import copy
-import math
 import time
 import warnings
 from contextlib import ExitStack
@@ -25,7 +24,7 @@ from ..folders import (RunLock, checkpoint_step, create_checkpoint_path, list_ch
                             supersede_checkpoints, verify_checkpoint, write_parent)
 from ..model.objective import draw_batch_noise, drop_labels
 from ..model.pipeline import ClassConditionedPipeline
-from .callbacks import Guarded, default_callbacks, sample_grid
+from .callbacks import Guarded, default_callbacks
 from .config import TrainConfig
 from .graphs import Batch, GraphStepper, Stepper
 from .setup import (build_unet, check_resumable, choose_threads, compile_model, describe_environment, find_start,

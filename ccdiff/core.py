@@ -63,7 +63,7 @@ def check_int(
     limits = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
     raise CcdiffError(f"{name}={value!r} must be a whole number {limits}.")
 
-# %% ../nbs/00_core.ipynb #51259b36
+# %% ../nbs/00_core.ipynb #7ddb78f7
 def check_number(
     name: str,      # the argument's name
     value,          # what was given: an int or a float, numpy's too; not a bool
@@ -74,13 +74,15 @@ def check_number(
     hint: str = "", # a sentence to add to the message
 ) -> float:
     "`value` as a float if it is a finite number within the limits, else a `CcdiffError`."
-    limits = [(ge, operator.ge, "at least"), (gt, operator.gt, "above"), (le, operator.le, "at most"), (lt, operator.lt, "below")]
-    limits = [(bound, within, words) for bound, within, words in limits if bound is not None]
+    limits = [("at least", operator.ge, ge), ("above", operator.gt, gt),
+              ("at most", operator.le, le), ("below", operator.lt, lt)]
+    limits = [limit for limit in limits if limit[-1] is not None]
     if isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value):
-        if all(within(value, bound) for bound, within, _ in limits):
+        if all(is_within(value, bound) for _, is_within, bound in limits):
             return float(value)
-    allowed = " and ".join(f"{words} {bound:g}" for bound, _, words in limits)
-    raise CcdiffError(f"{name}={value!r} must be {f'a number {allowed}' if allowed else 'a finite number'}.{' ' + hint if hint else ''}")
+    allowed = " and ".join(f"{words} {bound:g}" for words, _, bound in limits)
+    message = f"{name}={value!r} must be a number {allowed}." if limits else f"{name}={value!r} must be a finite number."
+    raise CcdiffError(f"{message} {hint}".rstrip())
 
 # %% ../nbs/00_core.ipynb #b1288df7
 def stateless_seed(
@@ -98,7 +100,9 @@ _run_id = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 def check_run_id(
     run_id: str, # what was given
 ) -> str:
-    "`run_id` if it is a plain name, else a `CcdiffError`. 1 to 128 letters, digits, `.`, `_`, `-`; starts with a letter or digit; no `..`."
+    """`run_id` if it is a plain name, else a `CcdiffError`.
+
+    1 to 128 letters, digits, `.`, `_`, `-`; starts with a letter or digit; no `..`."""
     if isinstance(run_id, str) and _run_id.fullmatch(run_id) and ".." not in run_id:
         return run_id
     raise CcdiffError(f"run id {run_id!r} is not allowed: use 1 to 128 letters, digits, '.', '_' or '-', "
@@ -131,10 +135,10 @@ def run_dir(
     run_id: str, # a run id
     root=None,   # the runs directory; None for the default
 ) -> Path:
-    "The folder of one run, `<runs>/<run id>`; it need not exist yet. Raises `CcdiffError` for an id that is not a plain name."
+    "The folder of one run, `<runs>/<run id>`; it need not exist yet. `CcdiffError` for an id that is not a plain name."
     return runs_dir(root) / check_run_id(run_id)
 
-# %% ../nbs/00_core.ipynb #45a48938
+# %% ../nbs/00_core.ipynb #3c359a41
 def fsync(
     path, # a file or a folder
 ):
@@ -151,9 +155,9 @@ def atomic_write(
     path,                # the file to write; folders above it are made
     sync: bool = False,  # whether to wait until the file and its folder are on the disk (fsync)
 ):
-    """A context manager that yields a temporary path with the same suffix beside `path`, and renames it to `path` at the end.
+    """A context manager that yields a temporary path beside `path`, and renames it to `path` at the end.
 
-    If the block raises, `path` stays as it was. Raises `CcdiffError` if the file cannot be written."""
+    The temporary path has the same suffix. If the block raises, `path` stays as it was. Raises `CcdiffError` if the file cannot be written."""
     path = Path(path)
     temporary = path.with_name(f".tmp-{secrets.token_hex(4)}{path.suffix}")
     try:
@@ -175,7 +179,8 @@ def atomic_write(
 def keep_memory() -> bool:
     """Let the process keep the memory of freed tensors for the next ones; True if it does.
 
-    Linux with glibc only (`mallopt(3)`). Does nothing where `$MALLOC_MMAP_THRESHOLD_` or `$MALLOC_TRIM_THRESHOLD_` is set."""
+    Linux with glibc only (`mallopt(3)`), and only where neither `$MALLOC_MMAP_THRESHOLD_` nor
+    `$MALLOC_TRIM_THRESHOLD_` is set."""
     if "MALLOC_MMAP_THRESHOLD_" in os.environ or "MALLOC_TRIM_THRESHOLD_" in os.environ:
         return False
     try:

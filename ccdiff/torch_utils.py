@@ -14,7 +14,7 @@ from .core import CcdiffError, stateless_seed
 def choose_device(
     device=None, # None or "auto" to choose; or "cuda", "cuda:1", "mps", "cpu" or a `torch.device`
 ) -> torch.device:
-    "The device to work on: cuda, else mps, else cpu. Raises `CcdiffError` for a device that this machine does not have."
+    "The device to work on: cuda, else mps, else cpu. `CcdiffError` for a device that this machine does not have."
     available = []
     if torch.cuda.is_available():
         available.append("cuda")
@@ -66,7 +66,8 @@ def pack_state(
             return [pack(v) for v in x]
         if x is None or isinstance(x, (bool, int, float, str)):
             return x
-        raise CcdiffError(f"cannot store a {type(x).__name__} in a training state; use tensors, numbers, strings, lists and dicts.")
+        raise CcdiffError(f"cannot store a {type(x).__name__} in a training state; "
+                          "use tensors, numbers, strings, lists and dicts.")
 
     return pack(state), tensors
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..core import CcdiffError, check_choice, check_int, check_number
+from ..core import check_choice, check_int, check_number
 from ..torch_utils import generator
 
 # %% ../../nbs/model/01_objective.ipynb #2a7e6f7f
@@ -41,7 +41,7 @@ def alpha_sigma(
     alpha_bar = scheduler.alphas_cumprod.to(timesteps.device)[timesteps].float().reshape(shape)
     return alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
 
-# %% ../../nbs/model/01_objective.ipynb #0ad393e9
+# %% ../../nbs/model/01_objective.ipynb #dc1a77f9
 def add_noise(
     scheduler,               # a diffusers scheduler
     x0: torch.Tensor,        # clean images in [-1, 1], (B, C, H, W)

@@ -633,7 +633,7 @@ def measure_judge(
         return round(float(x.float().mean()), 5)
     def mean_grade(seen, targets):
         grades = to_grades(judge.typicality(seen.features, targets))
-        return round(float(grades.float().mean()), 3)
+        return round(float(1 + (grades - 1).float().mean()), 3) # rounded as on the published cards
 
     seen = judge.read(ink, "0..1")
     found = {"n": len(images), "accuracy": share(seen.digit == labels),

@@ -6,7 +6,7 @@
 __all__ = ['module_of', 'package_mode', 'check_titles', 'check_requirements', 'public_definitions', 'check_docstrings',
            'ClassRenderer', 'page_anchors', 'check_anchors', 'page_links', 'Site', 'check_menu', 'check_pages']
 
-# %% ../../nbs/testing/04_checks.ipynb #450261cf
+# %% ../../nbs/testing/04_checks.ipynb #25ee80e4
 import ast
 import inspect
 import io
@@ -84,7 +84,7 @@ def check_titles(
             problems.append(f"{path.name}: {lost[0][:40]!r} in the title cell will not be on the page; move it to the next cell.")
     return problems
 
-# %% ../../nbs/testing/04_checks.ipynb #80ca475c
+# %% ../../nbs/testing/04_checks.ipynb #c8a88d15
 def _settings(root="."):
     "What settings.ini says."
     config = ConfigParser(delimiters=["="])
@@ -131,7 +131,7 @@ def _comments(text):
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     return {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
 
-# %% ../../nbs/testing/04_checks.ipynb #eab4166e
+# %% ../../nbs/testing/04_checks.ipynb #951d5898
 def _parameters(node, comments):
     "`(name, annotation, comment)` of each parameter of a function, or of a class when it is made."
     if isinstance(node, ast.ClassDef):
@@ -169,7 +169,7 @@ def _raises_error(node, parameters):
             return True
     return any(_raises_error(child, parameters) for child in children)
 
-# %% ../../nbs/testing/04_checks.ipynb #f56ad370
+# %% ../../nbs/testing/04_checks.ipynb #6b7b00b1
 def _faults(node, comments):
     "What a public name does not say."
     doc = ast.get_docstring(node) or ""
@@ -211,7 +211,7 @@ def check_docstrings(
             problems += [f"{module}.{name} {fault}" for fault in found]
     return problems
 
-# %% ../../nbs/testing/04_checks.ipynb #4795ea00
+# %% ../../nbs/testing/04_checks.ipynb #3a97c2cb
 class ClassRenderer(BasicMarkdownRenderer):
     "nbdev's documentation of a name, and for a class that of the public methods written in it."
     def _repr_markdown_(self):
@@ -219,7 +219,8 @@ class ClassRenderer(BasicMarkdownRenderer):
         if not inspect.isclass(self.sym):
             return text
         for name, member in vars(self.sym).items():
-            method = getattr(member, "__func__", member)
+            method = getattr(member, "__func__", member)     # of a class method
+            method = inspect.unwrap(getattr(method, "func", method)) # of a cached property or method
             if name.startswith("_") or not (inspect.isfunction(method) or isinstance(method, property)):
                 continue
             title = f"{self.sym.__qualname__}.{name}"
@@ -255,7 +256,7 @@ def page_anchors(
         found.append(re.sub(r"^[^a-z]+", "", text) or "section")
     return set(found) | {f"{name}-{i}" for name in set(found) for i in range(1, found.count(name))}
 
-# %% ../../nbs/testing/04_checks.ipynb #15f52e37
+# %% ../../nbs/testing/04_checks.ipynb #53138455
 def check_anchors(
     notebooks="nbs",  # the folder of the notebooks
     pages="_proc",    # the processed pages
@@ -288,7 +289,7 @@ def page_links(
                 found += re.findall(r"\b(?:src|href)=[\"']([^\"']+)[\"']", part.content)
     return list(dict.fromkeys(found))
 
-# %% ../../nbs/testing/04_checks.ipynb #be485625
+# %% ../../nbs/testing/04_checks.ipynb #3204e59c
 class Site:
     "The processed pages of a project, and where the addresses that lead to them point."
     def __init__(self,

@@ -6,7 +6,7 @@
 __all__ = ['module_of', 'package_mode', 'check_titles', 'check_requirements', 'public_definitions', 'check_docstrings',
            'ClassRenderer', 'page_anchors', 'check_anchors', 'page_links', 'Site', 'check_menu', 'check_pages']
 
-# %% ../../nbs/testing/04_checks.ipynb #25ee80e4
+# %% ../../nbs/testing/04_checks.ipynb #3ebf0dc8
 import ast
 import inspect
 import io
@@ -84,7 +84,7 @@ def check_titles(
             problems.append(f"{path.name}: {lost[0][:40]!r} in the title cell will not be on the page; move it to the next cell.")
     return problems
 
-# %% ../../nbs/testing/04_checks.ipynb #c8a88d15
+# %% ../../nbs/testing/04_checks.ipynb #0c9e8c1f
 def _settings(root="."):
     "What settings.ini says."
     config = ConfigParser(delimiters=["="])
@@ -131,7 +131,7 @@ def _comments(text):
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     return {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
 
-# %% ../../nbs/testing/04_checks.ipynb #951d5898
+# %% ../../nbs/testing/04_checks.ipynb #6226abf4
 def _parameters(node, comments):
     "`(name, annotation, comment)` of each parameter of a function, or of a class when it is made."
     if isinstance(node, ast.ClassDef):
@@ -169,7 +169,7 @@ def _raises_error(node, parameters):
             return True
     return any(_raises_error(child, parameters) for child in children)
 
-# %% ../../nbs/testing/04_checks.ipynb #6b7b00b1
+# %% ../../nbs/testing/04_checks.ipynb #e5770360
 def _faults(node, comments):
     "What a public name does not say."
     doc = ast.get_docstring(node) or ""
@@ -190,11 +190,11 @@ def _faults(node, comments):
 # %% ../../nbs/testing/04_checks.ipynb #62cb58b3
 def check_docstrings(
     package="ccdiff", # the folder of the package
+    skip=("portable",), # its sub-packages that are not made from notebooks
 ) -> list:
     """What a public name does not say of itself: a docstring, a comment behind each parameter, the shape of each parameter, field and result that is annotated as a tensor,
     `CcdiffError` where it is raised."""
-    modules = [file for init in sorted(Path(package).rglob("__init__.py")) for file in sorted(init.parent.glob("*.py"))]
-    files = [file for file in modules if not file.name.startswith("_")]
+    files = [file for file in sorted(Path(package).rglob("*.py")) if not file.name.startswith("_") and file.parent.name not in skip]
     faults, complete = {}, set()
     for file in files:
         module = ".".join(file.with_suffix("").parts)
@@ -211,7 +211,7 @@ def check_docstrings(
             problems += [f"{module}.{name} {fault}" for fault in found]
     return problems
 
-# %% ../../nbs/testing/04_checks.ipynb #3a97c2cb
+# %% ../../nbs/testing/04_checks.ipynb #6e4d67f6
 class ClassRenderer(BasicMarkdownRenderer):
     "nbdev's documentation of a name, and for a class that of the public methods written in it."
     def _repr_markdown_(self):
@@ -256,7 +256,7 @@ def page_anchors(
         found.append(re.sub(r"^[^a-z]+", "", text) or "section")
     return set(found) | {f"{name}-{i}" for name in set(found) for i in range(1, found.count(name))}
 
-# %% ../../nbs/testing/04_checks.ipynb #53138455
+# %% ../../nbs/testing/04_checks.ipynb #0a502ff8
 def check_anchors(
     notebooks="nbs",  # the folder of the notebooks
     pages="_proc",    # the processed pages
@@ -289,7 +289,7 @@ def page_links(
                 found += re.findall(r"\b(?:src|href)=[\"']([^\"']+)[\"']", part.content)
     return list(dict.fromkeys(found))
 
-# %% ../../nbs/testing/04_checks.ipynb #3204e59c
+# %% ../../nbs/testing/04_checks.ipynb #f60bb135
 class Site:
     "The processed pages of a project, and where the addresses that lead to them point."
     def __init__(self,

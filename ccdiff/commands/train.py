@@ -34,8 +34,9 @@ def flag_parser(
         try: return TypeAdapter(annotation).validate_python(value)
         except ValidationError as e:
             first = e.errors()[0]
-            if first["type"] == "value_error": raise argparse.ArgumentTypeError(first["msg"].removeprefix("Value error, ")) from None
-            raise argparse.ArgumentTypeError(f"{text!r} must be {allowed_values(annotation)}") from None
+            message = f"{text!r} must be {allowed_values(annotation)}"
+            if first["type"] == "value_error": message = first["msg"].removeprefix("Value error, ")
+            raise argparse.ArgumentTypeError(message) from None
     return parse
 
 def add_flag(
@@ -52,7 +53,8 @@ def add_flag(
         help = f"{help} (default: {shown})"
     common = dict(dest=name, default=argparse.SUPPRESS)
     if annotation is bool:
-        group.add_argument(flag, nargs="?", const=True, type=flag_parser(bool), metavar="BOOL", help=f"{help}; also --no-{flag[2:]}", **common)
+        group.add_argument(flag, nargs="?", const=True, type=flag_parser(bool), metavar="BOOL",
+                           help=f"{help}; also --no-{flag[2:]}", **common)
         group.add_argument(f"--no-{flag[2:]}", action="store_false", help=argparse.SUPPRESS, **common)
     elif get_origin(annotation) is Literal:
         group.add_argument(flag, choices=get_args(annotation), help=help, **common)
@@ -64,7 +66,8 @@ def add_flag(
 EPILOG = """what a preset changes: ccdiff-train --describe-preset NAME prints it beside the original recipe.
 
 exit codes: 0 done; 1 error while training; 2 wrong option or nothing to start from; 70 loss or gradient not finite;
-130 stopped by SIGINT (Ctrl+C), 143 stopped by SIGTERM: the step was finished and saved first, a second signal leaves at once.
+130 stopped by SIGINT (Ctrl+C), 143 stopped by SIGTERM: the step was finished and saved first, a second signal leaves
+at once.
 
 examples:
   ccdiff-train --preset quick
@@ -79,7 +82,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "ccdiff-train", usage="ccdiff-train [--preset quick] [--FLAG VALUE …]", allow_abbrev=False, epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=f"Train a class-conditioned diffusion model. Without options: the preset {DEFAULT_PRESET}, on MNIST.")
+        description="Train a class-conditioned diffusion model. "
+                    f"Without options: the preset {DEFAULT_PRESET}, on MNIST.")
     parser.add_argument("--preset", choices=PRESETS, default=argparse.SUPPRESS,
                         help=f"start from named settings, {DEFAULT_PRESET} if none is named; flags that are given win")
     parser.add_argument("--describe-preset", choices=PRESETS, default=argparse.SUPPRESS,
@@ -108,14 +112,16 @@ def loss_curve(
     run_id: str, # the run, whose record is read with its parents' part
     file,        # where to write the PNG
 ):
-    """Write a picture of `train/loss` over the steps, each step and a running mean, on a logarithmic scale; returns `file`.
-    `CcdiffError` for a run without a record or without losses."""
+    """Write a picture of `train/loss` over the steps, each step and a running mean, on a logarithmic scale.
+
+    Returns `file`. `CcdiffError` for a run without a record or without losses."""
     from ccdiff.plots import COLORS, figure
     from ccdiff.track.record import fetch_metrics
     from matplotlib.ticker import MaxNLocator
 
     logged = fetch_metrics([run_id], ["train/loss"])
-    if logged.empty: raise CcdiffError(f"run {run_id!r} has logged no train/loss; `ccdiff-runs show {run_id}` says what it has.")
+    if logged.empty:
+        raise CcdiffError(f"run {run_id!r} has logged no train/loss; `ccdiff-runs show {run_id}` says what it has.")
     loss = logged["train/loss"].droplevel("run").dropna()
     fig, ax = figure(width=6, height=3)
     ax.plot(loss.index, loss, color="0.75", lw=0.7, label="each step")
@@ -130,8 +136,10 @@ def loss_curve(
 def evaluate_run(
     trainer, # a Trainer, after fit, with config.evaluate of at least 1
 ):
-    """The local judge's `Report` of `trainer.config.evaluate` samples per class, also saved under the run's evals/ and logged to its
-    record. `CcdiffError` if the data set has no judge and none can be fitted."""
+    """The local judge's `Report` of `trainer.config.evaluate` samples per class.
+
+    It is also saved under the run's evals/ and logged to its record.
+    `CcdiffError` if the data set has no judge and none can be fitted."""
     from ccdiff.evaluate.evaluator import Evaluator
     from ccdiff.track.run import Run
 
@@ -140,8 +148,9 @@ def evaluate_run(
     sampling = {}
     if tuple(config.guidance_interval) != (0, 1): sampling["guidance_interval"] = config.guidance_interval
     with Run(run_id=trainer.run_id, project=config.neptune_project, resume=True) as evaluator.run:
-        report = evaluator.evaluate(trainer.pipeline, config.evaluate, num_inference_steps=config.num_inference_steps or 50,
-                                    seed=config.seed, guidance_scale=config.guidance_scale, step=trainer.step,
+        report = evaluator.evaluate(trainer.pipeline, config.evaluate,
+                                    num_inference_steps=config.num_inference_steps or 50, seed=config.seed,
+                                    guidance_scale=config.guidance_scale, step=trainer.step,
                                     title=f"{trainer.run_id} at step {trainer.step}", **sampling)
     report.save(run_dir(trainer.run_id) / "evals" / f"step_{trainer.step:06d}")
     return report
@@ -170,7 +179,8 @@ def show_results(
     def show_score():
         if not trainer.config.evaluate: return
         report = evaluate_run(trainer)
-        print(f"score       {report.headline}\nreport      {folder / 'evals' / f'step_{trainer.step:06d}' / 'report.html'}")
+        print(f"score       {report.headline}")
+        print(f"report      {folder / 'evals' / f'step_{trainer.step:06d}' / 'report.html'}")
 
     for what, show in {"loss": show_loss, "samples": show_samples, "score": show_score}.items():
         try: show()

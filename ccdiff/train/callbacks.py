@@ -78,7 +78,8 @@ class Guarded:
         try: return getattr(self._target, name)(*args, **kwargs)
         except Exception as e:
             if name not in self._warned:
-                warnings.warn(f"{type(self._target).__name__}.{name} failed ({type(e).__name__}: {e}); training goes on", stacklevel=3)
+                target = type(self._target).__name__
+                warnings.warn(f"{target}.{name} failed ({type(e).__name__}: {e}); training goes on", stacklevel=3)
             self._warned.add(name)
 
     def end_session(self,
@@ -88,7 +89,8 @@ class Guarded:
 
 # %% ../../nbs/train/03_callbacks.ipynb #b53bbb9d
 class Track(Callback):
-    "Logs the configuration, the metrics of every step and the checkpoints to a tracking run, which is `trainer.run` meanwhile."
+    """Logs the configuration, the metrics of every step and the checkpoints to a tracking run, which is `trainer.run`
+    meanwhile."""
 
     def __init__(self,
                  run=None): # a Run to log to, which stays open; None to open the run of the training
@@ -100,7 +102,8 @@ class Track(Callback):
         trainer.run = Guarded(opened)
         trainer.run.log_configs(self.describe(trainer))
         trainer.run.log_configs({f"environment/{name}": value for name, value in trainer.environment.items()})
-        trainer.run.log_configs({"images/summary": trainer.images.summary(), "images/fingerprint": trainer.images.fingerprint})
+        trainer.run.log_configs({"images/summary": trainer.images.summary(),
+                                 "images/fingerprint": trainer.images.fingerprint})
         if trainer.replanned is not None:
             trainer.run.log_configs({"config/lr_schedule/replanned_at_step": trainer.replanned,
                                      "config/lr_schedule/total_steps": trainer.schedule_steps})
@@ -119,7 +122,8 @@ class Track(Callback):
         resumed = trainer.config.neptune_mode == "resume"
         exists = (run_dir(trainer.run_id) / RECORD).exists()
         if exists and not resumed and not trainer.history:
-            warnings.warn(f"run {trainer.run_id!r} has a record but no checkpoint; it begins again at step {trainer.step + 1}", stacklevel=5)
+            warnings.warn(f"run {trainer.run_id!r} has a record but no checkpoint; "
+                          f"it begins again at step {trainer.step + 1}", stacklevel=5)
         if exists or resumed: return dict(resume=True, resume_step=trainer.step)
         if trainer.parent: return dict(fork_run_id=trainer.parent["run_id"], fork_step=trainer.parent["step"])
         return {}
@@ -127,7 +131,8 @@ class Track(Callback):
     def describe(self,
                  trainer, # the trainer
     ) -> dict:
-        "What a record says of a training before its first step: arguments, network, pipeline, optimizer, and where it starts."
+        """What a record says of a training before its first step: arguments, network, pipeline, optimizer, and where
+        it starts."""
         sizes = [(p.numel(), p.requires_grad) for p in trainer.unet.parameters()]
         return {
             **{f"config/args/{name}": value for name, value in trainer.config.to_dict().items()},
@@ -190,7 +195,9 @@ class NotFiniteError(CcdiffError):
     "Loss or gradient is NaN or infinite; the weights are as they were before the step."
 
 class NonFiniteGuard(Callback):
-    "Stops training, or skips the update, where loss or gradient norm are not finite. `CcdiffError` for an argument out of range."
+    """Stops training, or skips the update, where loss or gradient norm are not finite.
+
+    `CcdiffError` for an argument out of range."""
 
     def __init__(
         self,
@@ -208,17 +215,20 @@ class NonFiniteGuard(Callback):
         file, count = self._write_evidence(trainer, batch, losses, metrics)
         layers = self._find_layer(trainer, batch)
         layer = f" Layer {layers[0].layer} {layers[0].text}." if layers else ""
-        message = (f"step {trainer.step + 1}: loss {loss}, gradient norm {grad_norm}. {count} of {trainer.config.batch_size} samples "
-                   f"have a loss that is not finite; ids, timesteps and losses are in {file}.{layer}")
+        message = (f"step {trainer.step + 1}: loss {loss}, gradient norm {grad_norm}. "
+                   f"{count} of {trainer.config.batch_size} samples have a loss that is not finite; "
+                   f"ids, timesteps and losses are in {file}.{layer}")
         if self.on_nan == "skip" and trainer.skips < self.max_skips:
-            if trainer.accelerator.is_main_process: warnings.warn(f"{message} Skipped ({trainer.skips} in a row).", stacklevel=4)
+            if trainer.accelerator.is_main_process:
+                warnings.warn(f"{message} Skipped ({trainer.skips} in a row).", stacklevel=4)
             return False
         given_up = f" Gave up after {trainer.skips} skipped steps in a row." if self.on_nan == "skip" else ""
         raise NotFiniteError(f"{message}{given_up} The weights are those of step {trainer.step - trainer.skips + 1}, "
                              f"and nothing later was saved. {self._how_to_replay(trainer)}")
 
     def _write_evidence(self, trainer, batch, losses, metrics):
-        "`(file, how many samples have a loss that is not finite)`, after writing ids, timesteps and losses of the whole batch."
+        """`(file, how many samples have a loss that is not finite)`, after writing ids, timesteps and losses of the
+        whole batch."""
         gather = trainer.accelerator.gather
         ids, timesteps, losses = gather(batch.ids).cpu(), gather(batch.timesteps).cpu(), gather(losses).cpu()
         bad = ~losses.isfinite()
@@ -239,7 +249,8 @@ class NonFiniteGuard(Callback):
             trainer.optimizer.zero_grad()
             with TorchWatcher(trainer.unet, WatchLog(), tensor_stats=("nonfinite",), every=1) as watcher:
                 watcher.before_step(trainer.step + 1)
-                trainer.objective.losses(trainer.unet, batch.x0, batch.labels, batch.noise, batch.timesteps).mean().backward()
+                losses = trainer.objective.losses(trainer.unet, batch.x0, batch.labels, batch.noise, batch.timesteps)
+                losses.mean().backward()
                 return sorted(watcher.watch(trainer.step + 1), key=lambda finding: finding.kind != "nonfinite")
         except Exception as e:
             warnings.warn(f"the layer could not be found ({type(e).__name__}: {e})", stacklevel=5)
@@ -254,7 +265,9 @@ class NonFiniteGuard(Callback):
 
 # %% ../../nbs/train/03_callbacks.ipynb #f3a18328
 class SaveCheckpoints(Callback):
-    "Saves a checkpoint every `interval` steps, and at the end if training was not ended by an error. `CcdiffError` for an interval below 1."
+    """Saves a checkpoint every `interval` steps, and at the end if training was not ended by an error.
+
+    `CcdiffError` for an interval below 1."""
 
     def __init__(self,
                  interval: int = 100): # steps between checkpoints, at least 1
@@ -273,7 +286,9 @@ def sample_grid(
     num_inference_steps: int | None = None, # None for that of the configuration
     scale: int = 1,     # every pixel becomes scale × scale
 ):
-    "A labelled PIL grid of samples with the current weights, one row a class, always from the same noise. `None` for 0 inference steps."
+    """A labelled PIL grid of samples with the current weights, one row a class, always from the same noise.
+
+    `None` for 0 inference steps."""
     config, names = trainer.config, trainer.images.class_names
     if num_inference_steps is None: num_inference_steps = config.num_inference_steps
     if not num_inference_steps: return None
@@ -284,7 +299,9 @@ def sample_grid(
     return image_grid(output.images, labels, columns=per_class, class_names=names, scale=scale)
 
 class SampleGrid(Callback):
-    "Logs a grid of samples as `samples/grid` every `interval` steps and at the end. If it cannot be drawn, there is a warning. `CcdiffError` for an interval below 1."
+    """Logs a grid of samples as `samples/grid` every `interval` steps and at the end.
+
+    If it cannot be drawn, there is a warning. `CcdiffError` for an interval below 1."""
 
     def __init__(self,
                  interval: int = 100): # steps between grids, at least 1
@@ -326,11 +343,12 @@ class ProgressBar(Callback):
 
     def before_fit(self, trainer):
         slow = {} if sys.stderr.isatty() or "ipykernel" in sys.modules else {"mininterval": 10}
-        self.bar = tqdm(total=trainer.total_steps, initial=trainer.step, unit="step", desc=trainer.run_id, dynamic_ncols=True,
-                        disable=not trainer.accelerator.is_main_process, **slow)
+        self.bar = tqdm(total=trainer.total_steps, initial=trainer.step, unit="step", desc=trainer.run_id,
+                        dynamic_ncols=True, disable=not trainer.accelerator.is_main_process, **slow)
 
     def after_step(self, trainer, metrics):
-        self.bar.set_postfix({"loss": f"{metrics['train/loss']:.4f}", "images/s": f"{trainer.images_per_second:.0f}"}, refresh=False)
+        shown = {"loss": f"{metrics['train/loss']:.4f}", "images/s": f"{trainer.images_per_second:.0f}"}
+        self.bar.set_postfix(shown, refresh=False)
         self.bar.update()
 
     def after_fit(self, trainer, error): self.bar.close()
@@ -357,11 +375,14 @@ class StopOnSignal(Callback):
         else: raise KeyboardInterrupt("left at once; the newest checkpoint is older than this step")
 
     def after_fit(self, trainer, error):
-        for number, handler in self.before.items(): signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        for number, handler in self.before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
         if trainer.signal is None or error is not None: return
         if trainer.signal == signal.SIGTERM: raise SystemExit(128 + signal.SIGTERM)
-        saved = f"saved in {trainer.checkpoint_path}" if trainer.saved_step == trainer.step else "nothing was saved (save_checkpoints=False)"
-        raise KeyboardInterrupt(f"stopped after step {trainer.step}; {saved}. To go on: TrainConfig.of_run({trainer.run_id!r}) or "
+        saved = "nothing was saved (save_checkpoints=False)"
+        if trainer.saved_step == trainer.step: saved = f"saved in {trainer.checkpoint_path}"
+        raise KeyboardInterrupt(f"stopped after step {trainer.step}; {saved}. "
+                                f"To go on: TrainConfig.of_run({trainer.run_id!r}) or "
                                 f"--neptune-mode resume --resume-from-run-id {trainer.run_id}")
 
 # %% ../../nbs/train/03_callbacks.ipynb #8431f26f

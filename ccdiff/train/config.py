@@ -32,8 +32,8 @@ Widths = Annotated[tuple[Count, ...], Field(min_length=1, strict=False)]
 RunId = Annotated[str, AfterValidator(check_run_id)]
 
 # %% ../../nbs/train/00_config.ipynb #3b835422
-TensorStat = Literal["hist", "mean", "norm", "std", "min", "max", "var", "abs_mean", "rms", "zero_fraction", "nonfinite",
-                     "update_ratio"]
+TensorStat = Literal["hist", "mean", "norm", "std", "min", "max", "var", "abs_mean", "rms",
+                     "zero_fraction", "nonfinite", "update_ratio"]
 
 def check_tensor_stats(
     text: str, # names separated by commas, such as hist,mean,norm
@@ -49,7 +49,8 @@ def check_interval(
 ) -> tuple:
     "`interval` if its first number is below its second, else a `CcdiffError`."
     if interval[0] < interval[1]: return interval
-    raise CcdiffError(f"guidance_interval={interval!r} must be two fractions of the noise scale, low < high, such as (0.2, 0.8).")
+    raise CcdiffError(f"guidance_interval={interval!r} must be two fractions of the noise scale, low < high, "
+                      "such as (0.2, 0.8).")
 
 TensorStats = Annotated[str, AfterValidator(check_tensor_stats)]
 Interval = Annotated[tuple[Fraction, Fraction], Field(strict=False), AfterValidator(check_interval)]
@@ -125,17 +126,17 @@ class TrainConfig:
     ask_before_epoch: bool = False           # ask on the terminal before every epoch
     show_progress: bool = True               # show a progress bar
     # images
-    dataset: str = "mnist" # mnist, fashion_mnist, kmnist, emnist, digits (bundled, no download), or a folder of class folders
+    dataset: str = "mnist" # mnist, fashion_mnist, kmnist, emnist, digits (bundled), or a folder of class folders
     data_dir: str | None = None # folder of downloaded sets; default $CCDIFF_DATA_DIR or data/ beside the runs
-    image_size: Annotated[int, Field(ge=4)] | None = None # resize images to this height and width; default: the set's own
+    image_size: Annotated[int, Field(ge=4)] | None = None # resize images to this size; default: the set's own
     # network
     block_out_channels: Widths = (32, 64, 64) # width of each level, finest first, such as 16,32,48
     layers_per_block: Count = 2               # residual layers per level
     attention: bool = True                    # attention at all levels but the finest
-    conditioning: Literal["concat", "time", "scale_shift"] = "concat" # how the label enters: input channels, or the time embedding
+    conditioning: Literal["concat", "time", "scale_shift"] = "concat" # label as input channels or with the time
     patch_size: Count = 1 # pixel_unshuffle factor of the input; 2 makes a step of 28×28 pixels one of 14×14
     # objective
-    prediction_type: Literal["epsilon", "v_prediction", "sample", "flow_prediction"] = "epsilon" # what the network predicts
+    prediction_type: Literal["epsilon", "v_prediction", "sample", "flow_prediction"] = "epsilon" # what is predicted
     flow_shift: Positive = 1.0        # with flow_prediction: above 1, sampling takes more of its steps at high noise
     timestep_sampling: Literal["uniform", "stratified", "logit_normal"] = "uniform" # how training timesteps are drawn
     timestep_shift: Positive = 1.0    # above 1, train more at high noise
@@ -149,23 +150,23 @@ class TrainConfig:
     optimizer: Literal["adamw", "muon"] = "adamw" # adamw, or timm's muon for weight matrices with nadamw for the rest
     learning_rate: Positive = 1e-3    # peak learning rate
     weight_decay: PositiveOrZero = 0.0 # weight decay; 0 with adamw is Adam
-    lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "constant" # schedule of the learning rate
+    lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "constant" # rate schedule
     warmup_steps: CountOrZero = 0     # steps in which the learning rate rises from 0; not with constant
     max_grad_norm: Positive | None = None # clip the gradient to this norm; default: no clipping
-    ema_decay: Probability = 0.0      # decay of the averaged weights that are sampled with, such as 0.999; 0 for no average
+    ema_decay: Probability = 0.0      # decay of the averaged weights, such as 0.999; 0 for no average
     gradient_accumulation_steps: Count = 1 # split a batch into this many parts: less memory, the same step
     seed: CountOrZero = 0             # seed of weights, order, noise and samples
     # machine
     device: str = "auto"              # auto, cuda, cuda:1, mps or cpu
     mixed_precision: Literal["no", "bf16", "fp16"] = "no" # compute in half precision
     compile: bool = False             # compile the network with torch.compile: slow to start, faster steps on a GPU
-    cuda_graphs: bool = True          # record a step's kernels once and replay them; on a single CUDA device, not with fp16
-    threads: Count | None = None      # CPU threads; default: $OMP_NUM_THREADS, else what the resumed run had, else the physical cores
+    cuda_graphs: bool = True          # record a step's kernels and replay them; one CUDA device, not with fp16
+    threads: Count | None = None      # CPU threads; default: $OMP_NUM_THREADS, the resumed run's, or the idle cores
     # checkpoints and faults
     save_checkpoints: bool = True     # save checkpoints; a run without them can be neither resumed nor forked
     checkpoint_interval: Count = 100  # save a checkpoint every N steps; there is always one at the end
     keep_last: Annotated[int, Field(ge=2)] | None = None # keep this many newest checkpoints; default: all
-    on_nan: Literal["stop", "skip"] = "stop" # at a loss or gradient that is not finite: stop with exit code 70, or skip the step
+    on_nan: Literal["stop", "skip"] = "stop" # at a NaN: stop with exit code 70, or skip the step
     # watching and samples
     tensor_stats: TensorStats = "hist,mean,norm" # statistics to log about activations and gradients
     watch_every: CountOrZero = 50     # log tensor statistics every N steps; 0 for never
@@ -173,13 +174,14 @@ class TrainConfig:
     evaluate: CountOrZero = 0         # images per class that the local judge scores when the command ends; 0 for none
     num_inference_steps: CountOrZero = 20 # inference steps of the sample grids; 0 for no grids
     guidance_scale: PositiveOrZero = 1.0  # guidance of the sample grids; above 1 needs --class-dropout-prob
-    guidance_interval: Interval = (0.0, 1.0) # guide the sample grids between these fractions of the noise scale, such as 0.2,0.8
+    guidance_interval: Interval = (0.0, 1.0) # guide between these fractions of the noise scale, such as 0.2,0.8
 
     @model_validator(mode="after")
     def _check_together(self):
         "Raise a `CcdiffError` for options that contradict each other."
         if self.flow_shift != 1 and self.prediction_type != "flow_prediction":
-            raise CcdiffError(f"flow_shift={self.flow_shift} has no effect with prediction_type={self.prediction_type!r}.")
+            raise CcdiffError(f"flow_shift={self.flow_shift} has no effect with "
+                              f"prediction_type={self.prediction_type!r}.")
         if self.batch_size % self.gradient_accumulation_steps:
             raise CcdiffError(f"batch_size={self.batch_size} cannot be split into "
                               f"gradient_accumulation_steps={self.gradient_accumulation_steps} equal parts.")
@@ -187,17 +189,19 @@ class TrainConfig:
             raise CcdiffError(f"warmup_steps={self.warmup_steps} has no effect with lr_scheduler='constant'; "
                               "use 'constant_with_warmup', 'linear' or 'cosine'.")
         if self.guidance_scale > 1 and not self.class_dropout_prob:
-            raise CcdiffError(f"guidance_scale={self.guidance_scale} needs a network that was also trained without labels: "
-                              "set class_dropout_prob, for instance to 0.1.")
+            raise CcdiffError(f"guidance_scale={self.guidance_scale} needs a network that was also trained without "
+                              "labels: set class_dropout_prob, for instance to 0.1.")
         if self.neptune_mode == "new":
             for name in ("resume_from_run_id", "resume_from_step"):
                 if getattr(self, name) is not None:
-                    raise CcdiffError(f"{name} is given, but neptune_mode='new' starts from nothing; use 'resume' or 'fork'.")
+                    raise CcdiffError(f"{name} is given, but neptune_mode='new' starts from nothing; "
+                                      "use 'resume' or 'fork'.")
         elif self.resume_from_run_id is None:
             raise CcdiffError(f"neptune_mode={self.neptune_mode!r} needs resume_from_run_id. "
                               "`ccdiff-runs list` shows the runs there are.")
         if self.neptune_mode == "resume" and self.run_id not in (None, self.resume_from_run_id):
-            raise CcdiffError(f"run_id={self.run_id!r} is given, but a resumed run keeps its id {self.resume_from_run_id!r}; "
+            raise CcdiffError(f"run_id={self.run_id!r} is given, but a resumed run keeps its id "
+                              f"{self.resume_from_run_id!r}; "
                               "use 'fork' for a new one.")
         return self
 
@@ -222,13 +226,16 @@ def options_by_section() -> dict:
     return found
 
 RESUMABLE = frozenset( # options that a resumed run may change without becoming another run
-    name for title in ("run", "machine", "checkpoints and faults", "watching and samples") for name in options_by_section()[title]
+    name
+    for title in ("run", "machine", "checkpoints and faults", "watching and samples")
+    for name in options_by_section()[title]
 ) | {"dataset", "data_dir", "n_epochs", "max_steps", "gradient_accumulation_steps"}
 
 # %% ../../nbs/train/00_config.ipynb #06851e0a
 _FAST = dict(block_out_channels=(16, 32, 48), layers_per_block=1, attention=False, conditioning="scale_shift",
              prediction_type="flow_prediction", bounded_loss=True, timestep_sampling="logit_normal", timestep_shift=2.0,
-             flow_shift=2.0, class_dropout_prob=0.1, optimizer="muon", batch_size=64, max_steps=2700, learning_rate=5e-3,
+             flow_shift=2.0, class_dropout_prob=0.1, optimizer="muon", batch_size=64, max_steps=2700,
+             learning_rate=5e-3,
              lr_scheduler="linear", warmup_steps=50, max_grad_norm=1.0, ema_decay=0.998, num_inference_steps=10,
              guidance_scale=1.3, guidance_interval=(0.2, 0.8))
 
@@ -247,7 +254,9 @@ def with_preset(
     name: str,     # a key of PRESETS
     changes: dict, # options to set otherwise
 ) -> dict:
-    "The options of a preset with `changes` over them, without what the changes leave no meaning. `CcdiffError` for an unknown name."
+    """The options of a preset with `changes` over them, without what the changes leave no meaning.
+
+    `CcdiffError` for an unknown name."""
     options = dict(PRESETS[check_choice("preset", name, PRESETS)])
     if "n_epochs" in changes: options.pop("max_steps", None)
     if changes.get("prediction_type", "flow_prediction") != "flow_prediction": options.pop("flow_shift", None)
@@ -275,7 +284,10 @@ def describe_preset(
     return "\n".join([f"{name}: in place of the original recipe's values (second column)", *lines])
 
 # %% ../../nbs/train/00_config.ipynb #8a990652
-RENAMED = {"label_drop": "class_dropout_prob", "sample_steps": "num_inference_steps"} # options of version 0.1, and their names now
+RENAMED = { # options of version 0.1, and their names now
+    "label_drop": "class_dropout_prob",
+    "sample_steps": "num_inference_steps",
+}
 
 @patch(cls_method=True)
 def rename_old(
@@ -293,7 +305,9 @@ def of_run(
     mode: str = "resume",    # resume or fork
     **changes,               # options to set otherwise
 ) -> TrainConfig:
-    "The configuration saved in a run's checkpoint, to resume or fork that run. Raises `CcdiffError` if there is no such checkpoint."
+    """The configuration saved in a run's checkpoint, to resume or fork that run.
+
+    Raises `CcdiffError` if there is no such checkpoint."""
     check_choice("mode", mode, ("resume", "fork"))
     state = json.loads((find_checkpoint(run, step) / "state.json").read_text(encoding="utf-8"))
     saved = state.get("config")
@@ -301,8 +315,9 @@ def of_run(
         raise CcdiffError(f"the checkpoint of run {run!r} holds no training configuration; "
                           "load it with Trainer(config).load_training_state(folder).")
     if saved.get("rescale_zero_snr"):
-        raise CcdiffError(f"run {run!r} was trained with rescale_zero_snr=True, an option that is gone since version 0.2; "
-                          "make the objective by hand: Trainer(config, objective=Objective(make_scheduler(..., rescale_zero_snr=True))).")
+        raise CcdiffError(f"run {run!r} was trained with rescale_zero_snr=True, an option that is gone since version "
+                          "0.2; make the objective by hand: "
+                          "Trainer(config, objective=Objective(make_scheduler(..., rescale_zero_snr=True))).")
     known = {f.name for f in fields(cls)}
     options = {name: value for name, value in cls.rename_old(saved).items() if name in known}
     options.update(run_id=None, neptune_mode=mode, resume_from_run_id=run, resume_from_step=step)

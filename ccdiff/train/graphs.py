@@ -56,7 +56,9 @@ class Stepper:
                  batch: Batch,        # what to learn from
                  hooks: bool = False, # whether hooks on the network must run: they do not reach into compiled code
     ) -> tuple:
-        "Losses of the samples `(B,)`, and the norm `()` of the gradient before it is clipped. The gradient is in `p.grad`."
+        """Losses of the samples `(B,)`, and the norm `()` of the gradient before it is clipped.
+
+        The gradient is in `p.grad`."""
         self.optimizer.zero_grad()
         network = self.model if hooks or self.compiled is None else self.compiled
         size = len(batch.ids) // self.accumulation_steps
@@ -102,7 +104,9 @@ class Recording:
 
 # %% ../../nbs/train/02_graphs.ipynb #75fa857a
 class GraphStepper(Stepper):
-    "A `Stepper` whose halves are recorded as CUDA graphs at the first step and replayed after it. For a single CUDA device."
+    """A `Stepper` whose halves are recorded as CUDA graphs at the first step and replayed after it.
+
+    For a single CUDA device."""
     recording = Recording # what records a function
 
     def __init__(

@@ -38,7 +38,9 @@ def build_unet(
     config: TrainConfig, # its network options, class_dropout_prob and seed
     images,              # the ImageSet to learn: its classes, size and channels
 ) -> ClassConditionedUnet:
-    "A new `ClassConditionedUnet` on the CPU; its weights are a pure function of `config.seed`. `CcdiffError` if it cannot be built."
+    """A new `ClassConditionedUnet` on the CPU; its weights are a pure function of `config.seed`.
+
+    `CcdiffError` if it cannot be built."""
     widths = config.block_out_channels
     levels = len(widths)
     common = math.gcd(*widths)
@@ -75,18 +77,21 @@ def make_muon(
     weight_decay: float = 0.0, # of both
     capturable: bool = False,  # keep the state on the device, so that a step can be recorded as a CUDA graph
 ):
-    """timm's Muon (Jordan et al. 2024) for the weight matrices between the layers, NAdamW for the rest: biases, norms, embeddings,
-    the first and the last convolution. `CcdiffError` if timm is too old."""
+    """timm's Muon (Jordan et al. 2024) for the weight matrices between the layers, NAdamW for the rest.
+
+    The rest: biases, norms, embeddings, the first and the last convolution. `CcdiffError` if timm is too old."""
     try: from timm.optim import Muon
     except ImportError as e:
-        raise CcdiffError("optimizer='muon' needs timm 1.0.20 or newer: pip install 'timm>=1.0.20', or use optimizer='adamw'.") from e
+        raise CcdiffError("optimizer='muon' needs timm 1.0.20 or newer: pip install 'timm>=1.0.20', "
+                          "or use optimizer='adamw'.") from e
     ends = [unet.model.conv_in, unet.model.conv_out, unet.class_emb, unet.model.class_embedding]
     at_the_ends = {id(p) for module in ends if module is not None for p in module.parameters()}
     matrices = [p for p in unet.parameters() if p.ndim >= 2 and id(p) not in at_the_ends]
     taken = {id(p) for p in matrices}
     rest = [p for p in unet.parameters() if id(p) not in taken]
-    return Muon([{"params": matrices}, {"params": rest, "use_fallback": True}], lr=learning_rate, weight_decay=weight_decay,
-                nesterov=True, betas=(0.9, 0.99), capturable=capturable)
+    groups = [{"params": matrices}, {"params": rest, "use_fallback": True}]
+    return Muon(groups, lr=learning_rate, weight_decay=weight_decay, nesterov=True, betas=(0.9, 0.99),
+                capturable=capturable)
 
 def make_optimizer(
     config: TrainConfig,      # its optimization options
@@ -128,7 +133,8 @@ def choose_threads(
     recorded: int | None = None, # what the resumed run had
     processes: int = 1,          # training processes that share this machine
 ) -> int:
-    "CPU threads for torch: `threads`, else `$OMP_NUM_THREADS`, else `recorded`, else the idle physical cores, shared out."
+    """CPU threads for torch: `threads`, else `$OMP_NUM_THREADS`, else `recorded`, else the idle physical cores,
+    shared out."""
     if threads: return threads
     environment = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if environment.isdecimal() and int(environment) > 0: return int(environment)
@@ -151,7 +157,9 @@ def use_threads(
 def make_accelerator(
     config: TrainConfig, # device, mixed_precision, batch_size and gradient_accumulation_steps
 ) -> Accelerator:
-    "An `Accelerator` for the configuration's device and precision. `CcdiffError` for a device that is not there, or a batch that cannot be shared."
+    """An `Accelerator` for the configuration's device and precision.
+
+    `CcdiffError` for a device that is not there, or a batch that cannot be shared."""
     device = choose_device(config.device)
     if config.mixed_precision == "fp16" and device.type != "cuda":
         raise CcdiffError(f"mixed_precision='fp16' needs a CUDA device, not {device.type}; use 'bf16' or 'no'.")
@@ -162,8 +170,8 @@ def make_accelerator(
     if device.type == "cpu": keep_memory()
     parts = accelerator.num_processes * config.gradient_accumulation_steps
     if config.batch_size % parts:
-        raise CcdiffError(f"batch_size={config.batch_size} cannot be shared by {accelerator.num_processes} processes in "
-                          f"{config.gradient_accumulation_steps} equal parts each; use a multiple of {parts}.")
+        raise CcdiffError(f"batch_size={config.batch_size} cannot be shared by {accelerator.num_processes} processes "
+                          f"in {config.gradient_accumulation_steps} equal parts each; use a multiple of {parts}.")
     return accelerator
 
 # %% ../../nbs/train/01_setup.ipynb #b35ea19a
@@ -171,7 +179,8 @@ def run_on_main(
     accelerator: Accelerator, # of this process
     work,                     # a function without arguments; what it returns must fit in JSON
 ):
-    "Run `work()` in the main process; every process returns its result, or raises its error (as a `CcdiffError` in the others)."
+    """Run `work()` in the main process; every process returns its result, or raises its error (as a `CcdiffError` in
+    the others)."""
     if accelerator.num_processes == 1: return work()
     error, text = None, b""
     if accelerator.is_main_process:
@@ -193,8 +202,8 @@ def compile_model(
     "`model` compiled for its shapes; `CcdiffError` on a CPU without a C++ compiler."
     compilers = (os.environ.get("CXX", "c++"), "g++", "clang++")
     if device.type == "cpu" and not any(shutil.which(name) for name in compilers):
-        raise CcdiffError("compile=True on a CPU needs a C++ compiler, and none was found; install g++, set $CXX, or leave it out: "
-                          "on a CPU it gains little.")
+        raise CcdiffError("compile=True on a CPU needs a C++ compiler, and none was found; install g++, set $CXX, "
+                          "or leave it out: on a CPU it gains little.")
     return torch.compile(model, dynamic=False)
 
 # %% ../../nbs/train/01_setup.ipynb #f16e9777

@@ -28,13 +28,15 @@ from .callbacks import Guarded, default_callbacks
 from .config import TrainConfig
 from .graphs import Batch, GraphStepper, Stepper
 from .setup import (build_unet, check_resumable, choose_threads, compile_model, describe_environment, find_start,
-                                make_accelerator, make_lr_schedule, make_objective, make_optimizer, run_on_main, use_threads,
-                                warn_not_exact)
+                                make_accelerator, make_lr_schedule, make_objective, make_optimizer, run_on_main,
+                                use_threads, warn_not_exact)
 
 # %% ../../nbs/train/04_trainer.ipynb #abedbddd
 class Trainer:
-    """Trains a `ClassConditionedUnet`; everything that can be replaced is an argument. `unet`, `pipeline`, `optimizer`, `ema`, `step`
-    and `history` can be read at any time. Raises `CcdiffError` for what cannot be trained."""
+    """Trains a `ClassConditionedUnet`; everything that can be replaced is an argument.
+
+    `unet`, `pipeline`, `optimizer`, `ema`, `step` and `history` can be read at any time.
+    Raises `CcdiffError` for what cannot be trained."""
 
     def __init__(
         self,
@@ -42,7 +44,7 @@ class Trainer:
         images: ImageSet = None, # None: config.dataset
         unet=None,               # the network to train, on the CPU; None: build_unet(config, images)
         objective=None,          # an Objective; None: what config says
-        optimizer=None,          # a torch optimizer of unet's parameters, or a function (unet) -> optimizer; None: what config says
+        optimizer=None,          # a torch optimizer, or a function (unet) -> optimizer; None: what config says
         run=None,                # a tracking run to log to; None to open one, False for none
         callbacks=(),            # callbacks added to default_callbacks(config)
     ):
@@ -61,7 +63,8 @@ class Trainer:
 
         recorded = resumed.get("environment", {})
         threads = choose_threads(config.threads, recorded.get("threads"), self.accelerator.num_processes)
-        self.environment = describe_environment(self.accelerator, threads, compiled=config.compile, cuda_graphs=self._use_graphs())
+        self.environment = describe_environment(self.accelerator, threads, compiled=config.compile,
+                                                cuda_graphs=self._use_graphs())
         if self.accelerator.is_main_process: warn_not_exact(self.environment, recorded)
 
         self.step = checkpoint.step if checkpoint else 0
@@ -84,8 +87,10 @@ def _build(self:Trainer, unet, objective, optimizer, checkpoint):
     self._averaged = None
     if config.ema_decay: self._averaged = copy.deepcopy(self.unet).requires_grad_(False).to(accelerator.device)
     self._own_rates = optimizer is not None
-    if optimizer is None: optimizer = make_optimizer(config, self.unet, accelerator.device, capturable=self._use_graphs())
-    elif not isinstance(optimizer, torch.optim.Optimizer): optimizer = optimizer(self.unet)
+    if optimizer is None:
+        optimizer = make_optimizer(config, self.unet, accelerator.device, capturable=self._use_graphs())
+    elif not isinstance(optimizer, torch.optim.Optimizer):
+        optimizer = optimizer(self.unet)
     self.model, self.optimizer = accelerator.prepare(self.unet, optimizer)
     self._parameters = list(self.unet.parameters()) # collecting them takes longer than averaging them
     self._compiled = compile_model(self.model, accelerator.device) if config.compile else None
@@ -95,14 +100,17 @@ def _build(self:Trainer, unet, objective, optimizer, checkpoint):
 
 @patch
 def _start_network(self:Trainer, unet, checkpoint):
-    "The network to train, with the raw weights of the checkpoint. `CcdiffError` if the checkpoint's network is another."
+    """The network to train, with the raw weights of the checkpoint.
+
+    `CcdiffError` if the checkpoint's network is another."""
     fresh = build_unet(self.config, self.images) if unet is None else unet
     if checkpoint is None: return fresh
     derived = ("norm_num_groups", "attention_head_dim", "class_emb_size")
     def options(network):
         return {k: list(v) if isinstance(v, tuple) else v for k, v in network.config.items() if not k.startswith("_")}
     ours, theirs = options(fresh), options(checkpoint.pipeline.unet)
-    differs = [f"{k} {theirs.get(k)} → {ours[k]}" for k in ours if ours[k] != theirs.get(k) and (unet is not None or k not in derived)]
+    compared = [k for k in ours if unet is not None or k not in derived]
+    differs = [f"{k} {theirs.get(k)} → {ours[k]}" for k in compared if ours[k] != theirs.get(k)]
     if differs:
         raise CcdiffError(f"the checkpoint's network is another: {'; '.join(differs)}. "
                           "A fork keeps the network; start a new run for another one.")
@@ -147,7 +155,8 @@ def _load_images(self:Trainer, images) -> ImageSet:
 @patch
 def on_main(self:Trainer,
             work): # a function without arguments; what it returns must fit in JSON
-    "Run `work()` in the main process; every process returns its result, or raises its error (a `CcdiffError` in the others)."
+    """Run `work()` in the main process; every process returns its result, or raises its error (a `CcdiffError` in the
+    others)."""
     return run_on_main(self.accelerator, work)
 
 # %% ../../nbs/train/04_trainer.ipynb #4d53d3eb
@@ -161,7 +170,8 @@ def draw_batch(self:Trainer,
     share = config.batch_size // self.accelerator.num_processes
     start = share * self.accelerator.process_index
     ids = batch_indices(len(images), config.batch_size, config.seed, step)[start:start + share]
-    ids = ids.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else ids.to(device) # the GPU need not wait
+    if device.type == "cuda": ids = ids.pin_memory().to(device, non_blocking=True) # the GPU need not wait
+    else: ids = ids.to(device)
     shape = (config.batch_size, *images.images.shape[1:])
     drawn = draw_batch_noise(config.seed, step, shape, len(self.scheduler), config.class_dropout_prob, device,
                              config.timestep_sampling, config.timestep_shift).part(start, start + share)
@@ -210,8 +220,9 @@ class TrainResult:
 def fit(self:Trainer) -> TrainResult:
     """Train to the last step, saving on the way. May be called again after `stop`.
 
-    SIGINT ends it with `KeyboardInterrupt`, SIGTERM with `SystemExit(143)`, after the step was finished and saved. Raises `CcdiffError`
-    if the run is being trained by another process or a checkpoint cannot be written, and whatever a callback raises."""
+    SIGINT ends it with `KeyboardInterrupt`, SIGTERM with `SystemExit(143)`, after the step was finished and saved.
+    Raises `CcdiffError` if the run is being trained by another process or a checkpoint cannot be written, and whatever
+    a callback raises."""
     began = self._last_step_at = time.monotonic()
     self.signal, self._stop_wanted, self._stop_agreed, self.images_per_second = None, False, False, None
     with ExitStack() as stack:
@@ -289,12 +300,14 @@ def training_state(self:Trainer) -> dict:
 
 @patch
 def save(self:Trainer) -> Path:
-    "Write the checkpoint of the current step, then delete what `keep_last` no longer keeps; the folder. All processes must call it."
+    """Write the checkpoint of the current step, then delete what `keep_last` no longer keeps; the folder.
+
+    All processes must call it."""
     began, path = time.perf_counter(), create_checkpoint_path(self.run_id, self.step)
     def write():
         save_checkpoint(path, self.pipeline, state=self.training_state(), model=None if self.ema is None else self.unet,
-                        optimizer=self.optimizer.optimizer, lr_scheduler=self.schedule, ema=self.ema, scaler=self.accelerator.scaler,
-                        rng=rng_state())
+                        optimizer=self.optimizer.optimizer, lr_scheduler=self.schedule, ema=self.ema,
+                        scaler=self.accelerator.scaler, rng=rng_state())
         if self.config.keep_last: prune_checkpoints(self.run_id, self.config.keep_last)
     self.on_main(write)
     self.saved_step, self.checkpoint_path = self.step, path
@@ -307,19 +320,22 @@ def _load_states(self:Trainer, checkpoint):
     "Optimizer, average and gradient scaler, bit for bit. A fork to another kind of optimizer begins with a fresh one."
     saved_config = checkpoint.state.get("config") or {}
     before, now = saved_config.get("optimizer", self.config.optimizer), self.config.optimizer
-    if before != now: warnings.warn(f"the optimizer starts without a state, since it changes: {before} → {now}", stacklevel=5)
+    if before != now:
+        warnings.warn(f"the optimizer starts without a state, since it changes: {before} → {now}", stacklevel=5)
     elif checkpoint.optimizer is not None:
         groups = [{**group, "capturable": self._use_graphs()} for group in checkpoint.optimizer["param_groups"]]
         self.optimizer.optimizer.load_state_dict({**checkpoint.optimizer, "param_groups": groups})
     if self.ema is not None and checkpoint.ema is not None:
         self.ema.load_state_dict({**checkpoint.ema, "decay": self.config.ema_decay})
         self.ema.to(self.accelerator.device)
-    if self.accelerator.scaler is not None and checkpoint.scaler: self.accelerator.scaler.load_state_dict(checkpoint.scaler)
+    scaler = self.accelerator.scaler
+    if scaler is not None and checkpoint.scaler: scaler.load_state_dict(checkpoint.scaler)
 
 @patch
 def load_training_state(self:Trainer,
                         folder): # a checkpoint, or a folder that pipeline.save_training_state wrote
-    "Go on from the weights, optimizer and step in `folder`, in this run and with this configuration; returns the trainer. Raises `CcdiffError`."
+    """Go on from the weights, optimizer and step in `folder`, in this run and with this configuration; returns the
+    trainer. Raises `CcdiffError`."""
     checkpoint = load_checkpoint(folder)
     self.unet.load_state_dict(checkpoint.model)
     self.ema = self._make_ema()
@@ -331,38 +347,44 @@ def load_training_state(self:Trainer,
 # %% ../../nbs/train/04_trainer.ipynb #f87ab8ad
 @patch
 def _plan_length(self:Trainer, resumed: dict):
-    "How many steps there are, and how many the learning-rate schedule is planned for; `resumed` is the state of a resumed run, or empty."
+    """How many steps there are, and how many the learning-rate schedule is planned for; `resumed` is the state of a
+    resumed run, or empty."""
     config = self.config
     self.steps_per_epoch = steps_per_epoch(len(self.images), config.batch_size)
     self.total_steps = config.max_steps or config.n_epochs * self.steps_per_epoch
     self.schedule_steps, self.replanned = resumed.get("schedule_steps", self.total_steps), None
     if config.neptune_mode == "fork" and self.step >= self.total_steps:
-        raise CcdiffError(f"the fork starts at step {self.step} and is to end at step {self.total_steps}: nothing is left to do; "
-                          "give more n_epochs or max_steps.")
+        raise CcdiffError(f"the fork starts at step {self.step} and is to end at step {self.total_steps}: "
+                          "nothing is left to do; give more n_epochs or max_steps.")
     if self.total_steps > self.schedule_steps and not config.lr_scheduler.startswith("constant"):
         if self.accelerator.is_main_process:
-            warnings.warn(f"the learning rate of run {self.run_id!r} was to reach its end at step {self.schedule_steps}; its schedule is "
-                          f"planned anew from step {self.step} for {self.total_steps} steps", stacklevel=4)
+            warnings.warn(f"the learning rate of run {self.run_id!r} was to reach its end at step "
+                          f"{self.schedule_steps}; its schedule is planned anew from step {self.step} for "
+                          f"{self.total_steps} steps", stacklevel=4)
         self.replanned, self.schedule_steps = self.step, self.total_steps
 
 # %% ../../nbs/train/04_trainer.ipynb #1f5daa3f
 @patch
 def _claim_run(self:Trainer, stack):
-    "Take the run's lock for as long as `stack` is open. `CcdiffError` if another process has it or has trained the run further."
+    """Take the run's lock for as long as `stack` is open.
+
+    `CcdiffError` if another process has it or has trained the run further."""
     stack.enter_context(RunLock(self.run_id))
     later = [path for path in list_checkpoints(self.run_id) if checkpoint_step(path) > self.step]
     newer = [path for path in later if checkpoint_step(path) not in self._superseded and not verify_checkpoint(path)]
     if newer:
-        raise CcdiffError(f"run {self.run_id!r} has been trained to step {checkpoint_step(newer[-1])} by another process, while this "
-                          f"trainer stands at {self.step}; resume it anew.")
+        raise CcdiffError(f"run {self.run_id!r} has been trained to step {checkpoint_step(newer[-1])} by another "
+                          f"process, while this trainer stands at {self.step}; resume it anew.")
     if self._superseded and (folder := supersede_checkpoints(self.run_id, self.step)):
-        warnings.warn(f"run {self.run_id!r} goes on from step {self.step}; its checkpoints {self._superseded} are set aside in {folder}",
-                      stacklevel=4)
+        warnings.warn(f"run {self.run_id!r} goes on from step {self.step}; "
+                      f"its checkpoints {self._superseded} are set aside in {folder}", stacklevel=4)
     self._superseded = []
     if self.parent: write_parent(self.run_id, self.parent["run_id"], self.parent["step"])
 
 @patch
 def _restore_rng(self:Trainer):
-    "Once, when a resumed run goes on: the global generators of its main process, for whatever draws from them. No step here does."
+    """Once, when a resumed run goes on: the global generators of its main process, for whatever draws from them.
+
+    No step here does."""
     if self._saved_rng and self.accelerator.is_main_process: set_rng_state(self._saved_rng)
     self._saved_rng = None

@@ -255,7 +255,7 @@ class _Reading:
 # %% ../nbs/06_watcher.ipynb #69a529d2
 @patch
 def fetch(self:_Table):
-    "Everything on the host, as a `_Reading`."
+    "Everything on the host, as one reading."
     parts = list(self.parts.values())
     if not parts: return _Reading()
     load = [sums for part in parts for sums in part.sums]
@@ -718,7 +718,7 @@ def _read(self:TorchWatcher, request):
 
 @patch
 def _measure(self:TorchWatcher, request):
-    "A `_Reading` of what the window saw, if there is one, and of the parameters."
+    "A reading of what the window saw, if there is one, and of the parameters."
     window = self._window
     blind = "activation" in request.kinds and self.layers and (window is None or window.seen is None)
     if blind and not self._warned:

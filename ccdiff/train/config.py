@@ -9,6 +9,7 @@ __all__ = ['Count', 'CountOrZero', 'Positive', 'PositiveOrZero', 'Fraction', 'Pr
            'options_by_section', 'with_preset', 'describe_preset']
 
 # %% ../../nbs/train/00_config.ipynb #3b5d4c2e
+import difflib
 import json
 import os
 from dataclasses import asdict, field, fields
@@ -88,10 +89,13 @@ def explain(
     first = error.errors()[0]
     if first["type"] == "value_error": return first["msg"].removeprefix("Value error, ")
     name, hints = first["loc"][0], get_type_hints(cls, include_extras=True)
-    try:
-        check_choice("option", name, hints)
-        if first["type"] == "literal_error": check_choice(name, first["input"], get_args(hints[name]))
-    except CcdiffError as e: return str(e)
+    if name not in hints:
+        near = difflib.get_close_matches(str(name), hints, n=1)
+        guess = f" Did you mean {near[0]!r}?" if near else ""
+        return f"{name!r} is not an option of {cls.__name__}.{guess} `ccdiff-train --help` lists them all."
+    if first["type"] == "literal_error":
+        try: check_choice(name, first["input"], get_args(hints[name]))
+        except CcdiffError as e: return str(e)
     whole = first["input"] if len(first["loc"]) == 1 else f"… {first['input']!r} …"
     return f"{name}={whole!r} must be {allowed_values(hints[name])}."
 

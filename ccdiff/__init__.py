@@ -3,7 +3,7 @@
 Every name in `__all__` can be imported from here and stays here. It is loaded when it is first used, so `import ccdiff` takes no time.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 import importlib
 
@@ -19,7 +19,9 @@ _names = {
     "track.run": ["Run"],
     "track.report": ["report"],
     "watcher": ["TorchWatcher"],
-    "train.trainer": ["TrainConfig", "Trainer", "config_of_run"],
+    "train.config": ["TrainConfig"],
+    "train.callbacks": ["Callback"],
+    "train.trainer": ["Trainer"],
     "evaluate.metrics": ["measure"],
     "evaluate.judge": ["LocalJudge"],
     "evaluate.gemini": ["GeminiJudge"],

@@ -302,7 +302,7 @@ class _Window:
         self.inside = False # whether a forward pass is under way …
         self.measuring = False # … and is one to measure
         self.calls = {}     # how often each layer was called in it
-        self.waiting = {}   # layer -> its outputs without a graph, whose gradients come when checkpointing runs it again
+        self.waiting = {}   # layer -> outputs without a graph, whose gradients come when checkpointing runs it again
         self.rerun = None   # layer -> calls in the stretch that checkpointing is running again
         self.eager = bool(layers) and _Eager.begin()
         self.handles = [m.register_forward_hook(self.layer_hook(name, m)) for name, m in layers.items()]
@@ -410,7 +410,7 @@ def add_late_gradient(self:_Window, name, calls, i, grad):
 # %% ../nbs/06_watcher.ipynb #c0b298b7
 @dataclass(frozen=True)
 class HealthLimits:
-    "Where a value is out of range. Norms are those of single weights (biases and other vectors are too small to judge)."
+    "Where a value is out of range. Norms are those of single weights; biases and other vectors are too small to judge."
     dead_units: float = 0.5    # share of a layer's units without gradient
     vanishing: float = 1e-8    # gradient RMS of a weight, as a share of the median weight's
     exploding: float = 1e3     # gradient norm of a weight
@@ -522,7 +522,7 @@ def _updates(reading, step, limits, weights):
 
 # %% ../nbs/06_watcher.ipynb #1977cada
 def _leaps(step, norms, last_step, last_norms, limits):
-    """The weight that leapt most, if the median weight takes far longer steps, or is far larger, than at the last reading.
+    """The weight that leapt most, if the median weight takes far longer steps, or is far larger, than at the last one.
     Norms are `{"update": {name: norm}, "old": {name: norm}}`: of the steps, and of the weights before them."""
     for kind, limit, words in (("update", limits.leap[0], "is moved {:.0f} times as far in a step as"),
                                ("old", limits.leap[1], "has {:.0f} times the norm that it had")):
@@ -575,7 +575,8 @@ class TorchWatcher:
         self.layers = _choose_layers(self.model, track_layers)
         self._owners = _parameter_owners(self.model)
         self._weights = [k for k, p in self._parameters().items() if p.ndim > 1]
-        units = [k for k, m in self.model.named_modules() if isinstance(m, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d))]
+        with_units = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+        units = [k for k, m in self.model.named_modules() if isinstance(m, with_units)]
         self._unit_weights = [f"{k}.weight" if k else "weight" for k in units] # their rows are units
         self._window = None   # open before and during a step that will be logged
         self._pending = None  # what `watch` asked for before the forward pass
@@ -594,8 +595,9 @@ class TorchWatcher:
 
     def _open(self):
         if self._window is not None: self._window.close()
-        updates = self.limits is not None or "update_ratio" in self.tensor_stats
-        self._window = _Window(self.model, self.layers, _Table(self.tensor_stats), self._parameters() if updates else {})
+        needs_updates = self.limits is not None or "update_ratio" in self.tensor_stats
+        parameters = self._parameters() if needs_updates else {}
+        self._window = _Window(self.model, self.layers, _Table(self.tensor_stats), parameters)
 
     def _shut(self):
         if self._window is not None: self._window.close()
@@ -741,7 +743,8 @@ def _measure(self:TorchWatcher, request):
 def _add_updates(table, before, parameters):
     "Measure the parameters as they were before the step, and how far it moved them. `before` is used up."
     def form(t): return t.shape, t.dtype, t.device
-    old = {k: v for k, v in before.items() if k in parameters and form(v) == form(parameters[k])} # it may be on a GPU now
+    same = [k for k, v in before.items() if k in parameters and form(v) == form(parameters[k])] # it may be on a GPU now
+    old = {k: before[k] for k in same}
     if not old: return
     table.add_squares("old", old)
     torch._foreach_sub_(list(old.values()), [parameters[k] for k in old])
@@ -909,7 +912,8 @@ def plot_gradient_flow(
     if ax is None: ax = figure(width=6, height=2.8)[1]
     for i, step in enumerate(steps):
         color = matplotlib.colormaps["viridis"](i / max(1, len(steps) - 1))
-        ax.semilogy([values.get(step, np.nan) for values in series.values()], lw=1, color=color, label=f"step {step:.6g}")
+        norms = [values.get(step, np.nan) for values in series.values()]
+        ax.semilogy(norms, lw=1, color=color, label=f"step {step:.6g}")
     ax.set(xlabel="weight, in the order of the parameters", ylabel=f"{stat} of the gradient")
     ax.legend(fontsize=6, loc="upper left", bbox_to_anchor=(1, 1))
     return ax.figure

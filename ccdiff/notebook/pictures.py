@@ -228,7 +228,7 @@ def between_seeds(
     class_names=None, # names for the labels; None writes the numbers
     **call,          # whatever else the pipeline's call takes
 ) -> Film:
-    """From one image of a class to another, along the sphere of noise. Noise that a solver adds is that of the first seed.
+    """From one image of a class to another, along the sphere of noise. A solver adds the noise of the first seed.
     Raises `CcdiffError` for fewer than two seeds or frames."""
     labels = _label_list(pipeline, labels)
     ends = {seed: _noise(pipeline, _generators([seed])[0]) for seed in seeds}
@@ -256,10 +256,14 @@ class BlendedUnet(nn.Module):
         self.config = FrozenDict({**config, "num_classes": len(weights)})
 
     @property
-    def device(self): return self.unet.device
+    def device(self):
+        "Where the network is."
+        return self.unet.device
 
     @property
-    def dtype(self): return self.unet.dtype
+    def dtype(self):
+        "The dtype of its weights."
+        return self.unet.dtype
 
     def forward(
         self,

@@ -127,8 +127,8 @@ class _Panel:
 # %% ../../nbs/notebook/01_widgets.ipynb #16f418d2
 class TrainingPanel(_Panel, Callback):
     """Start, pause, stop and save a `Trainer`, with loss and samples while it trains.
-    `result` is the `TrainResult` that `fit` returned, `error` what went wrong last, `film` the samples so far, and
-    `state` is ready, training, paused, stopping, stopped, done or failed. Raises `CcdiffError` for a negative `sample_every`."""
+    `result` is the `TrainResult` of `fit`, `error` what went wrong last, `film` the samples so far, and `state` is
+    ready, training, paused, stopping, stopped, done or failed. Raises `CcdiffError` for a negative `sample_every`."""
     def __init__(
         self,
         trainer,                 # a `Trainer`, new or stopped

@@ -6,7 +6,7 @@
 __all__ = ['module_of', 'package_mode', 'check_titles', 'check_requirements', 'public_definitions', 'check_docstrings',
            'ClassRenderer', 'page_anchors', 'check_anchors', 'page_links', 'Site', 'check_menu', 'check_pages']
 
-# %% ../../nbs/testing/04_checks.ipynb #c86fad1f
+# %% ../../nbs/testing/04_checks.ipynb #2e0187e1
 import ast
 import inspect
 import io
@@ -86,7 +86,7 @@ def check_titles(
             problems.append(f"{path.name}: {lost[0][:40]!r} in the title cell will not be on the page; move it to the next cell.")
     return problems
 
-# %% ../../nbs/testing/04_checks.ipynb #4ba8df5d
+# %% ../../nbs/testing/04_checks.ipynb #5ef6215e
 def _settings(root="."):
     "What settings.ini says."
     config = ConfigParser(delimiters=["="])
@@ -133,7 +133,7 @@ def _comments(text):
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     return {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
 
-# %% ../../nbs/testing/04_checks.ipynb #683b8b78
+# %% ../../nbs/testing/04_checks.ipynb #08c210d7
 def _parameters(node, comments):
     "`(name, annotation, comment)` of each parameter of a function, or of a class when it is made."
     if isinstance(node, ast.ClassDef):
@@ -171,7 +171,7 @@ def _raises_error(node, parameters):
             return True
     return any(_raises_error(child, parameters) for child in children)
 
-# %% ../../nbs/testing/04_checks.ipynb #8f12ff23
+# %% ../../nbs/testing/04_checks.ipynb #6609f3c2
 def _faults(node, comments):
     "What a public name does not say."
     doc = ast.get_docstring(node) or ""
@@ -183,7 +183,7 @@ def _faults(node, comments):
     for name, annotation, text in described:
         if not text:
             faults.append(f"has no comment behind {name!r}")
-        elif "Tensor" in annotation and not re.search(r"\((\w+( [-+*×] \w+)?)?,|\(\)|\bshape", text):
+        elif re.search(r"\bTensor\b", annotation) and not re.search(r"\((\w+( [-+*×] \w+)?)?,|\(\)|\bshape", text):
             faults.append(f"does not give the shape of {name!r}")
     if "CcdiffError" not in doc and _raises_error(node, {name for name, *_ in parameters}):
         faults.append("raises CcdiffError and does not say so")
@@ -197,20 +197,23 @@ def check_docstrings(
     `CcdiffError` where it is raised."""
     modules = [file for init in sorted(Path(package).rglob("__init__.py")) for file in sorted(init.parent.glob("*.py"))]
     files = [file for file in modules if not file.name.startswith("_")]
-    definitions = {file: public_definitions(file) for file in files}
-    methods = [node for found in definitions.values() for name, node in found.items() if "." in name]
-    contract = {node.name for node in methods if ast.get_docstring(node)}
-    problems = []
-    for file, found in definitions.items():
+    faults, complete = {}, set()
+    for file in files:
         module = ".".join(file.with_suffix("").parts)
         comments = _comments(file.read_text(encoding="utf-8"))
-        for name, node in found.items():
-            described_elsewhere = "." in name and node.name in contract and not ast.get_docstring(node)
-            if not described_elsewhere:
-                problems += [f"{module}.{name} {fault}" for fault in _faults(node, comments)]
+        for name, node in public_definitions(file).items():
+            faults[module, name] = _faults(node, comments)
+            if "." in name and not faults[module, name]:
+                complete.add(node.name)
+
+    problems = []
+    for (module, name), found in faults.items():
+        method = name.partition(".")[2]
+        if method not in complete:
+            problems += [f"{module}.{name} {fault}" for fault in found]
     return problems
 
-# %% ../../nbs/testing/04_checks.ipynb #e48ee575
+# %% ../../nbs/testing/04_checks.ipynb #e01b8a75
 class ClassRenderer(BasicMarkdownRenderer):
     "nbdev's documentation of a name, and for a class that of the public methods written in it."
     def _repr_markdown_(self):
@@ -254,7 +257,7 @@ def page_anchors(
         found.append(re.sub(r"^[^a-z]+", "", text) or "section")
     return set(found) | {f"{name}-{i}" for name in set(found) for i in range(1, found.count(name))}
 
-# %% ../../nbs/testing/04_checks.ipynb #0782093b
+# %% ../../nbs/testing/04_checks.ipynb #9e22e195
 def check_anchors(
     notebooks="nbs",  # the folder of the notebooks
     pages="_proc",    # the processed pages
@@ -287,7 +290,7 @@ def page_links(
                 found += re.findall(r"\b(?:src|href)=[\"']([^\"']+)[\"']", part.content)
     return list(dict.fromkeys(found))
 
-# %% ../../nbs/testing/04_checks.ipynb #6f422e08
+# %% ../../nbs/testing/04_checks.ipynb #6d471916
 class Site:
     "The processed pages of a project, and where the addresses that lead to them point."
     def __init__(self,

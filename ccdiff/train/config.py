@@ -8,7 +8,7 @@ __all__ = ['Count', 'CountOrZero', 'Positive', 'PositiveOrZero', 'Fraction', 'Pr
            'check_tensor_stats', 'check_interval', 'allowed_values', 'explain', 'one_sentence_errors', 'TrainConfig',
            'options_by_section', 'with_preset', 'describe_preset']
 
-# %% ../../nbs/train/00_config.ipynb #fc9099ab
+# %% ../../nbs/train/00_config.ipynb #3b5d4c2e
 import json
 import os
 from dataclasses import asdict, field, fields
@@ -21,7 +21,7 @@ from pydantic.dataclasses import dataclass
 from ..core import CcdiffError, check_choice, check_run_id
 from ..folders import find_checkpoint
 
-# %% ../../nbs/train/00_config.ipynb #ba7b6d6e
+# %% ../../nbs/train/00_config.ipynb #bf1fddb0
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -31,7 +31,7 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 Widths = Annotated[tuple[Count, ...], Field(min_length=1, strict=False)]
 RunId = Annotated[str, AfterValidator(check_run_id)]
 
-# %% ../../nbs/train/00_config.ipynb #250abe5c
+# %% ../../nbs/train/00_config.ipynb #3b835422
 TensorStat = Literal["hist", "mean", "norm", "std", "min", "max", "var", "abs_mean", "rms", "zero_fraction", "nonfinite",
                      "update_ratio"]
 
@@ -54,7 +54,7 @@ def check_interval(
 TensorStats = Annotated[str, AfterValidator(check_tensor_stats)]
 Interval = Annotated[tuple[Fraction, Fraction], Field(strict=False), AfterValidator(check_interval)]
 
-# %% ../../nbs/train/00_config.ipynb #3d34a584
+# %% ../../nbs/train/00_config.ipynb #8996811e
 def allowed_values(
     annotation, # the type of an option
 ) -> str:
@@ -78,7 +78,7 @@ def allowed_values(
     if "lt" in bounds: words.append(f"and below {bounds['lt']}")
     return " ".join(words)
 
-# %% ../../nbs/train/00_config.ipynb #3a49a1ac
+# %% ../../nbs/train/00_config.ipynb #f5cb5c9b
 def explain(
     error: ValidationError, # what pydantic raised
     cls: type,              # the dataclass that was to be made
@@ -107,7 +107,7 @@ def one_sentence_errors(
     cls.__init__ = __init__
     return cls
 
-# %% ../../nbs/train/00_config.ipynb #6aa9db4d
+# %% ../../nbs/train/00_config.ipynb #b528011d
 @one_sentence_errors
 @dataclass(config=ConfigDict(strict=True, extra="forbid"))
 class TrainConfig:
@@ -201,13 +201,13 @@ class TrainConfig:
                               "use 'fork' for a new one.")
         return self
 
-# %% ../../nbs/train/00_config.ipynb #638af5c7
+# %% ../../nbs/train/00_config.ipynb #61b67bed
 @patch
 def to_dict(self:TrainConfig) -> dict:
     "All fields as a dict that JSON can hold."
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
-# %% ../../nbs/train/00_config.ipynb #38d996c6
+# %% ../../nbs/train/00_config.ipynb #2282b025
 SECTIONS = { # title of a section of the help text: its first field
     "run": "neptune_mode", "images": "dataset", "network": "block_out_channels", "objective": "prediction_type",
     "optimization": "batch_size", "machine": "device", "checkpoints and faults": "save_checkpoints",
@@ -225,7 +225,7 @@ RESUMABLE = frozenset( # options that a resumed run may change without becoming 
     name for title in ("run", "machine", "checkpoints and faults", "watching and samples") for name in options_by_section()[title]
 ) | {"dataset", "data_dir", "n_epochs", "max_steps", "gradient_accumulation_steps"}
 
-# %% ../../nbs/train/00_config.ipynb #751da98c
+# %% ../../nbs/train/00_config.ipynb #06851e0a
 _FAST = dict(block_out_channels=(16, 32, 48), layers_per_block=1, attention=False, conditioning="scale_shift",
              prediction_type="flow_prediction", bounded_loss=True, timestep_sampling="logit_normal", timestep_shift=2.0,
              flow_shift=2.0, class_dropout_prob=0.1, optimizer="muon", batch_size=64, max_steps=2700, learning_rate=5e-3,
@@ -242,7 +242,7 @@ PRESETS = { # name: the fields of `TrainConfig` that differ from its defaults
 }
 DEFAULT_PRESET = "fast" # what `ccdiff-train` does without --preset
 
-# %% ../../nbs/train/00_config.ipynb #4b4d4608
+# %% ../../nbs/train/00_config.ipynb #976ff92c
 def with_preset(
     name: str,     # a key of PRESETS
     changes: dict, # options to set otherwise
@@ -264,7 +264,7 @@ def preset(
     "The configuration of that name. `CcdiffError` for a name that is not in `PRESETS`, or a value out of range."
     return cls(**with_preset(name, changes))
 
-# %% ../../nbs/train/00_config.ipynb #66bed937
+# %% ../../nbs/train/00_config.ipynb #759b6ea6
 def describe_preset(
     name: str, # a key of PRESETS
 ) -> str:
@@ -274,7 +274,7 @@ def describe_preset(
     if not lines: return f"{name}: the original recipe"
     return "\n".join([f"{name}: in place of the original recipe's values (second column)", *lines])
 
-# %% ../../nbs/train/00_config.ipynb #e7fb5886
+# %% ../../nbs/train/00_config.ipynb #8a990652
 RENAMED = {"label_drop": "class_dropout_prob", "sample_steps": "num_inference_steps"} # options of version 0.1, and their names now
 
 @patch(cls_method=True)

@@ -98,7 +98,9 @@ class ClassConditionedPipeline(DiffusionPipeline):
         super().save_pretrained(save_directory, **kwargs)
         folder = Path(save_directory)
         for name, text in self._code.items(): (folder / name).write_text(text, encoding="utf-8")
-        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-        index.update(_class_name=["pipeline", "ClassConditionedPipeline"], unet=["modeling_ccdiff", "ClassConditionedUnet"])
-        index.pop("_name_or_path", None)
-        (folder / "model_index.json").write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        for file in (folder / "model_index.json", folder / "unet/config.json"):
+            config = json.loads(file.read_text(encoding="utf-8"))
+            config.pop("_name_or_path", None) # where it was loaded from is nobody's business
+            if file.name == "model_index.json":
+                config.update(_class_name=["pipeline", "ClassConditionedPipeline"], unet=["modeling_ccdiff", "ClassConditionedUnet"])
+            file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -41,7 +41,9 @@ class Callback:
                       batch,   # the Batch of this process
                       losses,  # the loss of each of its samples, (B,)
                       metrics: dict): # loss, learning rate and gradient norm of the step, over all processes
-        "Called when the gradient is known and the weights are unchanged. Return `False` to veto the update."
+        """Called when the gradient is known and the weights are unchanged. Return `False` to veto the update.
+
+        With several processes all of them must answer alike: decide by `metrics`, not by `losses`."""
 
     def after_step(self,
                    trainer, # the Trainer; trainer.step counts this step
@@ -161,7 +163,7 @@ class Track(Callback):
         trainer.run.log_string_series(data={"checkpoints/path": "/".join(path.parts[-3:])}, step=trainer.step)
 
     def after_fit(self, trainer, error):
-        if self.run is None: trainer.run.end_session(KeyboardInterrupt() if trainer.signal else error)
+        if self.run is None: trainer.run.end_session(error or (KeyboardInterrupt() if trainer.signal else None))
 
 # %% ../../nbs/train/03_callbacks.ipynb #1f0bf951
 class Watch(Callback):

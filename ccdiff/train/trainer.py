@@ -22,7 +22,7 @@ from ..core import CcdiffError
 from ..data import ImageSet, batch_indices, load_images, normalize, steps_per_epoch
 from ..folders import (RunLock, checkpoint_step, create_checkpoint_path, list_checkpoints, prune_checkpoints,
                             supersede_checkpoints, verify_checkpoint, write_parent)
-from ..model.objective import draw_batch_noise, drop_labels
+from ..model.objective import draw_batch_noise, drop_labels, prediction_type_of
 from ..model.pipeline import ClassConditionedPipeline
 from .callbacks import Guarded, default_callbacks
 from .config import TrainConfig
@@ -60,12 +60,13 @@ class Trainer:
         self.callbacks = [*default_callbacks(config, run), *callbacks]
         self.run, self.signal, self.owns_process, self.hooks_due = Guarded(None), None, False, False
         self._stop_wanted = self._stop_agreed = False
+        self.step_seconds = self.images_per_second = None
 
-        recorded = resumed.get("environment", {})
+        recorded = checkpoint.state.get("environment", {}) if checkpoint else {}
         threads = choose_threads(config.threads, recorded.get("threads"), self.accelerator.num_processes)
         self.environment = describe_environment(self.accelerator, threads, compiled=config.compile,
                                                 cuda_graphs=self._use_graphs())
-        if self.accelerator.is_main_process: warn_not_exact(self.environment, recorded)
+        if self.accelerator.is_main_process: warn_not_exact(self.environment, resumed.get("environment", {}))
 
         self.step = checkpoint.step if checkpoint else 0
         self.history, self.skips = [], resumed.get("skips", 0)
@@ -75,6 +76,7 @@ class Trainer:
         if config.neptune_mode == "fork": self.parent = {"run_id": config.resume_from_run_id, "step": self.step}
         self._plan_length(resumed)
         self._build(unet, objective, optimizer, checkpoint)
+        if resumed: self._check_parts(resumed.get("parts", {}))
 
 # %% ../../nbs/train/04_trainer.ipynb #588cda33
 @patch
@@ -83,6 +85,10 @@ def _build(self:Trainer, unet, objective, optimizer, checkpoint):
     config, accelerator = self.config, self.accelerator
     self.objective = make_objective(config) if objective is None else objective
     self.scheduler = self.objective.scheduler
+    predicts = prediction_type_of(self.scheduler)
+    if predicts != config.prediction_type:
+        raise CcdiffError(f"the objective is for prediction_type={predicts!r}, but the configuration says "
+                          f"{config.prediction_type!r}; give both the same.")
     self.unet = self._start_network(unet, checkpoint)
     self._averaged = None
     if config.ema_decay: self._averaged = copy.deepcopy(self.unet).requires_grad_(False).to(accelerator.device)
@@ -97,6 +103,19 @@ def _build(self:Trainer, unet, objective, optimizer, checkpoint):
     self.ema = self._make_ema()
     if checkpoint is not None: self._load_states(checkpoint)
     self._start_schedule()
+
+@patch
+def _parts(self:Trainer) -> dict:
+    "The types of the objective and the optimizer."
+    return {"objective": type(self.objective).__name__, "optimizer": type(self.optimizer.optimizer).__name__}
+
+@patch
+def _check_parts(self:Trainer, saved: dict):
+    "Raise `CcdiffError` if the run was trained with another type of objective or optimizer."
+    for name, now in self._parts().items():
+        if saved.get(name, now) != now:
+            raise CcdiffError(f"a resumed run must stay the run it was, but its {name} was a {saved[name]} and is a "
+                              f"{now} now; hand the trainer {name}=, or fork.")
 
 @patch
 def _start_network(self:Trainer, unet, checkpoint):
@@ -281,7 +300,9 @@ def epoch(self:Trainer) -> int:
 # %% ../../nbs/train/04_trainer.ipynb #f091597e
 @patch(as_prop=True)
 def pipeline(self:Trainer) -> ClassConditionedPipeline:
-    "A `ClassConditionedPipeline` with the weights to sample with, as they are now: averaged if `ema_decay` is set."
+    """A `ClassConditionedPipeline` with the weights to sample with, averaged if `ema_decay` is set.
+
+    It shares its network with the trainer and changes with it; `copy.deepcopy` it to keep it."""
     unet = self.unet
     if self.ema is not None:
         unet = self._averaged
@@ -296,13 +317,15 @@ def training_state(self:Trainer) -> dict:
                 config=self.config.to_dict(),
                 images=dict(name=images.name, split=images.split, number=len(images), fingerprint=images.fingerprint,
                             class_names=list(images.class_names)),
-                environment=self.environment, schedule_steps=self.schedule_steps, skips=self.skips, parent=self.parent)
+                environment=self.environment, schedule_steps=self.schedule_steps, skips=self.skips, parent=self.parent,
+                parts=self._parts())
 
 @patch
 def save(self:Trainer) -> Path:
     """Write the checkpoint of the current step, then delete what `keep_last` no longer keeps; the folder.
 
     All processes must call it."""
+    if self.saved_step == self.step: return self.checkpoint_path
     began, path = time.perf_counter(), create_checkpoint_path(self.run_id, self.step)
     def write():
         save_checkpoint(path, self.pipeline, state=self.training_state(), model=None if self.ema is None else self.unet,
@@ -319,7 +342,9 @@ def save(self:Trainer) -> Path:
 def _load_states(self:Trainer, checkpoint):
     "Optimizer, average and gradient scaler, bit for bit. A fork to another kind of optimizer begins with a fresh one."
     saved_config = checkpoint.state.get("config") or {}
-    before, now = saved_config.get("optimizer", self.config.optimizer), self.config.optimizer
+    kinds = {"adamw": "AdamW", "muon": "Muon"} # a checkpoint of version 0.1 names no type
+    now = type(self.optimizer.optimizer).__name__
+    before = checkpoint.state.get("parts", {}).get("optimizer") or kinds.get(saved_config.get("optimizer"), now)
     if before != now:
         warnings.warn(f"the optimizer starts without a state, since it changes: {before} → {now}", stacklevel=5)
     elif checkpoint.optimizer is not None:
@@ -340,7 +365,7 @@ def load_training_state(self:Trainer,
     self.unet.load_state_dict(checkpoint.model)
     self.ema = self._make_ema()
     self._load_states(checkpoint)
-    self.step = checkpoint.step
+    self.step, self.saved_step = checkpoint.step, None
     self._start_schedule()
     return self
 
@@ -375,7 +400,7 @@ def _claim_run(self:Trainer, stack):
     if newer:
         raise CcdiffError(f"run {self.run_id!r} has been trained to step {checkpoint_step(newer[-1])} by another "
                           f"process, while this trainer stands at {self.step}; resume it anew.")
-    if self._superseded and (folder := supersede_checkpoints(self.run_id, self.step)):
+    if self._superseded and self.step < self.total_steps and (folder := supersede_checkpoints(self.run_id, self.step)):
         warnings.warn(f"run {self.run_id!r} goes on from step {self.step}; "
                       f"its checkpoints {self._superseded} are set aside in {folder}", stacklevel=4)
     self._superseded = []

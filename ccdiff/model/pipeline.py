@@ -69,7 +69,7 @@ class ClassConditionedPipeline(DiffusionPipeline):
         output_type: str | None = None,  # "pt" (default), "np", "pil" or "latent"
         callback_on_step_end=None,       # called after each step as f(pipeline, i, t, tensors); may return {"latents": …}
         callback_on_step_end_tensor_inputs=("latents",), # what it is given: "latents", "class_labels"
-        guidance_interval: tuple = (0, 1), # guide only where the noise level, as a fraction of the whole scale, is between these
+        guidance_interval: tuple = (0, 1), # guide only at times t with low <= t / num_train_timesteps <= high
         chunk_size: int | None = None,   # images at a time; None: 256 on a CPU, 4096 elsewhere, all of them with a callback
     ):
         """Draw images; returns `images`, in [0, 1] unless `output_type` says otherwise, and `class_labels`.
@@ -122,7 +122,7 @@ def denoise(
     self:ClassConditionedPipeline,
     latents: torch.Tensor,     # noise (B, C, H, W), float32
     labels: torch.Tensor,      # (B,) int64, on the same device
-    guidance_interval: tuple,  # guide between these fractions of the noise scale
+    guidance_interval: tuple,  # guide between these fractions of the training timesteps
     arguments: dict,           # what step_arguments returned
     callback=None,             # as callback_on_step_end of the call
     callback_inputs=(),        # the names of the tensors it is given
@@ -260,7 +260,7 @@ def _check_guidance(scale, interval, unet):
     pair = isinstance(interval, (list, tuple)) and len(interval) == 2
     numbers = pair and all(isinstance(b, (int, float)) and not isinstance(b, bool) for b in interval)
     if not numbers or not 0 <= interval[0] < interval[1] <= 1:
-        raise CcdiffError(f"guidance_interval={interval!r} must be two fractions of the noise scale, low < high from 0 to 1, "
+        raise CcdiffError(f"guidance_interval={interval!r} must be two fractions of the training timesteps, low < high from 0 to 1, "
                           "such as (0.2, 0.8).")
 
 def _check_output_type(output_type, return_pil):
@@ -286,9 +286,12 @@ def generate_grid(
     classes_per_row: int = 8,        # images in a row, at least 1, all of one class
     num_rows: int | None = None,     # rows, at least 1; row r shows class r (from 0 again after the last); None: one per class
     num_inference_steps: int = 1000, # steps from noise to image
-    **kwargs,                        # anything else that the call takes: seed, guidance_scale, show_progress, …
+    **kwargs,                        # seed, guidance_scale, show_progress, …; the form and number of the images are fixed
 ) -> Grid:
     "Draw `num_rows` rows of `classes_per_row` images and put them on a sheet. `CcdiffError` for what cannot be drawn."
+    if fixed := {"output_type", "return_pil", "return_dict", "num_images_per_prompt"} & set(kwargs):
+        raise CcdiffError(f"generate_grid does not take {', '.join(sorted(fixed))}: it returns tensors and PIL images, "
+                          "one row a class. Leave it out, or call the pipeline itself.")
     num_classes = self.unet.config.num_classes
     rows = num_classes if num_rows is None else check_int("num_rows", num_rows, 1)
     columns = check_int("classes_per_row", classes_per_row, 1)
@@ -313,7 +316,7 @@ def sample_images(
     guidance_scale: float = 1.0,   # above 1, push towards the label; only for networks with a null class
     batch_size: int | None = None, # images drawn at a time; None for the pipeline's choice
     show_progress: bool = False,   # one progress bar over all
-    guidance_interval: tuple = (0.0, 1.0), # guide between these fractions of the noise scale only
+    guidance_interval: tuple = (0.0, 1.0), # guide between these fractions of the training timesteps only
 ) -> torch.Tensor:
     "Images float32 `(N, C, H, W)` in [-1, 1] on the CPU, one per label. `CcdiffError` for what the network cannot draw."
     output = pipeline(list(labels), num_inference_steps=num_inference_steps, seed=seed, guidance_scale=guidance_scale,

@@ -335,8 +335,12 @@ class AskBeforeEpoch(Callback):
         epochs = math.ceil(trainer.total_steps / trainer.steps_per_epoch)
         question = f"Train epoch {trainer.step // trainer.steps_per_epoch + 1} of {epochs}? [Y/n] "
         def ask():
+            main_thread = threading.current_thread() is threading.main_thread()
+            if main_thread: handler = signal.signal(signal.SIGINT, signal.default_int_handler) # Ctrl+C is an answer here
             try: return input(question)
-            except EOFError: return "n"
+            except (EOFError, KeyboardInterrupt): return "n"
+            finally:
+                if main_thread: signal.signal(signal.SIGINT, handler)
         if trainer.on_main(ask).strip().lower() not in ("", "y", "yes"): trainer.stop(agreed=True)
 
 # %% ../../nbs/train/03_callbacks.ipynb #ddc784e2
@@ -391,12 +395,14 @@ class StopOnSignal(Callback):
 def default_callbacks(
     config: TrainConfig, # says which ones
     run=None,            # as for Track; False for no tracking
+    own=(),              # callbacks of your own, which come before checkpoints are saved
 ) -> list:
     "The callbacks of a training that `config` describes."
     callbacks = [StopOnSignal(), NonFiniteGuard(config.on_nan)]
     if config.ask_before_epoch: callbacks.append(AskBeforeEpoch())
     if run is not False: callbacks.append(Track(run))
     if config.watch_every: callbacks.append(Watch(config.watch_every, config.tensor_stats, config.watch_parameters))
+    callbacks.extend(own)
     if config.save_checkpoints: callbacks.append(SaveCheckpoints(config.checkpoint_interval))
     if config.num_inference_steps: callbacks.append(SampleGrid(config.checkpoint_interval))
     if config.show_progress: callbacks.append(ProgressBar())

@@ -46,7 +46,7 @@ class Trainer:
         objective=None,          # an Objective; None: what config says
         optimizer=None,          # a torch optimizer, or a function (unet) -> optimizer; None: what config says
         run=None,                # a tracking run to log to; None to open one, False for none
-        callbacks=(),            # callbacks added to default_callbacks(config)
+        callbacks=(),            # callbacks of your own, see default_callbacks
     ):
         self.config = config
         self.accelerator = make_accelerator(config)
@@ -57,7 +57,7 @@ class Trainer:
         resumed = checkpoint.state if checkpoint and config.neptune_mode == "resume" else {}
         if resumed: check_resumable(config, checkpoint, self.images)
 
-        self.callbacks = [*default_callbacks(config, run), *callbacks]
+        self.callbacks = default_callbacks(config, run, callbacks)
         self.run, self.signal, self.owns_process, self.hooks_due = Guarded(None), None, False, False
         self._stop_wanted = self._stop_agreed = False
         self.step_seconds = self.images_per_second = None
@@ -74,7 +74,7 @@ class Trainer:
         self.parent = resumed.get("parent")
         if resumed: self.saved_step, self.checkpoint_path, self._saved_rng = self.step, checkpoint.path, checkpoint.rng
         if config.neptune_mode == "fork": self.parent = {"run_id": config.resume_from_run_id, "step": self.step}
-        self._plan_length(resumed)
+        self._plan_length(checkpoint)
         self._build(unet, objective, optimizer, checkpoint)
         if resumed: self._check_parts(resumed.get("parts", {}))
 
@@ -124,18 +124,23 @@ def _start_network(self:Trainer, unet, checkpoint):
     `CcdiffError` if the checkpoint's network is another."""
     fresh = build_unet(self.config, self.images) if unet is None else unet
     if checkpoint is None: return fresh
-    derived = ("norm_num_groups", "attention_head_dim", "class_emb_size")
-    def options(network):
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in network.config.items() if not k.startswith("_")}
-    ours, theirs = options(fresh), options(checkpoint.pipeline.unet)
-    compared = [k for k in ours if unet is not None or k not in derived]
-    differs = [f"{k} {theirs.get(k)} → {ours[k]}" for k in compared if ours[k] != theirs.get(k)]
-    if differs:
-        raise CcdiffError(f"the checkpoint's network is another: {'; '.join(differs)}. "
-                          "A fork keeps the network; start a new run for another one.")
+    # version 0.1 had options for these three; what it was trained with is kept
+    derived = ("norm_num_groups", "attention_head_dim", "class_emb_size") if unet is None else ()
+    self._check_same_network(fresh, checkpoint.pipeline.unet, derived)
     network = checkpoint.pipeline.unet.train() if unet is None else unet
     network.load_state_dict(checkpoint.model)
     return network
+
+@patch
+def _check_same_network(self:Trainer, ours, theirs, ignored=()):
+    "Raise a `CcdiffError` if the configurations of two networks differ in more than the options `ignored`."
+    def options(network):
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in network.config.items() if not k.startswith("_")}
+    ours, theirs = options(ours), options(theirs)
+    differs = [f"{k} {theirs.get(k)} → {v}" for k, v in ours.items() if v != theirs.get(k) and k not in ignored]
+    if differs:
+        raise CcdiffError(f"the checkpoint's network is another: {'; '.join(differs)}. "
+                          "A fork keeps the network; start a new run for another one.")
 
 @patch
 def _make_ema(self:Trainer):
@@ -167,8 +172,9 @@ def _load_images(self:Trainer, images) -> ImageSet:
     "The image set, on the device."
     if images is None:
         config = self.config
-        with self.accelerator.local_main_process_first():
-            images = load_images(config.dataset, root=config.data_dir, image_size=config.image_size)
+        load = lambda: load_images(config.dataset, root=config.data_dir, image_size=config.image_size)
+        if self.accelerator.num_processes > 1: self.on_main(lambda: load().summary())
+        with self.accelerator.local_main_process_first(): images = load()
     return images.to(self.accelerator.device)
 
 @patch
@@ -212,6 +218,8 @@ def train_step(self:Trainer) -> dict:
     if self.tell("before_update", batch, losses, metrics):
         self.stepper.update()
         if self.ema is not None: self.ema.step(self._parameters)
+    elif self.accelerator.scaler is not None:
+        self.accelerator.scaler.update() # as after an update: it refuses to unscale twice
     self.schedule.step()
     self.step += 1
     return metrics
@@ -242,7 +250,7 @@ def fit(self:Trainer) -> TrainResult:
     SIGINT ends it with `KeyboardInterrupt`, SIGTERM with `SystemExit(143)`, after the step was finished and saved.
     Raises `CcdiffError` if the run is being trained by another process or a checkpoint cannot be written, and whatever
     a callback raises."""
-    began = self._last_step_at = time.monotonic()
+    began = time.monotonic()
     self.signal, self._stop_wanted, self._stop_agreed, self.images_per_second = None, False, False, None
     with ExitStack() as stack:
         stack.enter_context(use_threads(self.environment["threads"]))
@@ -250,6 +258,7 @@ def fit(self:Trainer) -> TrainResult:
         for callback in self.callbacks: self._begin(callback, stack)
         self._restore_rng()
         self.model.train()
+        self._last_step_at = time.monotonic()
         while self.step < self.total_steps and not self.stopping:
             self.hooks_due = False
             self.tell("before_step")
@@ -283,7 +292,7 @@ def _measure_time(self:Trainer, began_step):
 @patch
 def stop(self:Trainer,
          agreed: bool = False): # whether every process calls it at the same step, so that nothing has to be exchanged
-    "Ask `fit` to finish the current step, save and return."
+    "Ask `fit` to finish the current step (with several processes, unless `agreed`, the next one too), save and return."
     self._stop_wanted = True
     self._stop_agreed = self._stop_agreed or agreed
 
@@ -348,8 +357,10 @@ def _load_states(self:Trainer, checkpoint):
     if before != now:
         warnings.warn(f"the optimizer starts without a state, since it changes: {before} → {now}", stacklevel=5)
     elif checkpoint.optimizer is not None:
-        groups = [{**group, "capturable": self._use_graphs()} for group in checkpoint.optimizer["param_groups"]]
-        self.optimizer.optimizer.load_state_dict({**checkpoint.optimizer, "param_groups": groups})
+        optimizer = self.optimizer.optimizer
+        if self._own_rates: groups = optimizer.state_dict()["param_groups"] # the settings are those it was given
+        else: groups = [{**group, "capturable": self._use_graphs()} for group in checkpoint.optimizer["param_groups"]]
+        optimizer.load_state_dict({**checkpoint.optimizer, "param_groups": groups})
     if self.ema is not None and checkpoint.ema is not None:
         self.ema.load_state_dict({**checkpoint.ema, "decay": self.config.ema_decay})
         self.ema.to(self.accelerator.device)
@@ -362,22 +373,34 @@ def load_training_state(self:Trainer,
     """Go on from the weights, optimizer and step in `folder`, in this run and with this configuration; returns the
     trainer. Raises `CcdiffError`."""
     checkpoint = load_checkpoint(folder)
+    self._check_same_network(self.unet, checkpoint.pipeline.unet)
     self.unet.load_state_dict(checkpoint.model)
     self.ema = self._make_ema()
     self._load_states(checkpoint)
-    self.step, self.saved_step = checkpoint.step, None
+    self.step, self.skips = checkpoint.step, 0
+    self.history = [metrics for metrics in self.history if metrics["step"] <= self.step]
+    self.saved_step = self.checkpoint_path = None
+    if Path(folder).resolve() == create_checkpoint_path(self.run_id, self.step):
+        self.saved_step, self.checkpoint_path = self.step, Path(folder).resolve()
+    self._superseded = [step for step in map(checkpoint_step, list_checkpoints(self.run_id)) if step > self.step]
     self._start_schedule()
     return self
 
 # %% ../../nbs/train/04_trainer.ipynb #f87ab8ad
 @patch
-def _plan_length(self:Trainer, resumed: dict):
-    """How many steps there are, and how many the learning-rate schedule is planned for; `resumed` is the state of a
-    resumed run, or empty."""
+def _plan_length(self:Trainer, checkpoint):
+    "How many steps there are, and how many the learning-rate schedule is planned for."
     config = self.config
+    state = checkpoint.state if checkpoint else {}
     self.steps_per_epoch = steps_per_epoch(len(self.images), config.batch_size)
     self.total_steps = config.max_steps or config.n_epochs * self.steps_per_epoch
-    self.schedule_steps, self.replanned = resumed.get("schedule_steps", self.total_steps), None
+    self.schedule_steps, self.replanned = self.total_steps, None
+    saved = TrainConfig.rename_old(state.get("config") or {})
+    plan = ("max_steps", "n_epochs", "batch_size", "lr_scheduler", "warmup_steps")
+    same_plan = all(saved.get(name) == getattr(config, name) for name in plan)
+    same_images = state.get("images", {}).get("fingerprint") == self.images.fingerprint
+    if config.neptune_mode == "resume" or (same_plan and same_images):
+        self.schedule_steps = state.get("schedule_steps", self.total_steps)
     if config.neptune_mode == "fork" and self.step >= self.total_steps:
         raise CcdiffError(f"the fork starts at step {self.step} and is to end at step {self.total_steps}: "
                           "nothing is left to do; give more n_epochs or max_steps.")

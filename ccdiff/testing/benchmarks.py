@@ -149,8 +149,8 @@ def score_samples(
     found = measure(images, labels, reference, judge=judge, seed=0)
     metrics = {name: round(m.value, 5) for name, m in found.items() if m.value is not None}
     real = {name: round(m.real, 5) for name, m in found.items() if m.real is not None}
-    if found["fd"].times_floor is not None:
-        metrics["fd_times_floor"] = round(found["fd"].times_floor, 4)
+    if found["fd"].times_real is not None:
+        metrics["fd_times_floor"] = round(found["fd"].times_real, 4)
     return dict(metrics=metrics, real=real)
 
 # %% ../../nbs/testing/03_benchmarks.ipynb #af61fa18

@@ -433,6 +433,7 @@ METRICS = { # name: (which way is better, what it says)
     "density": ("higher", "how many real images a sample is close to, divided by 5"),
     "coverage": ("higher", "share of real images with a sample close by"),
     "agreement": ("higher", "share of samples that the judge reads as the class asked for; compare recall"),
+    "off_manifold": ("lower", "share of samples that the judge calls no image of any class"),
     "twins": ("as real", "share of samples with a near-copy among the samples"),
     "background": ("as real", "share of pixels that are exactly 0"),
     "levels": ("lower", "distance between the distributions of grey levels"),
@@ -447,10 +448,12 @@ class Metric:
     "One number about the samples, and the same number for equally many real images."
     name: str            # a key of `METRICS`
     value: float | None  # of the samples; None if there are too few of them
-    real: float | None   # mean over draws of n real images
-    spread: float | None # standard deviation over those draws
-    ci95: tuple | None   # Wilson's interval, for shares of samples
-    n: int               # samples measured
+    real: float | None    # mean over draws of n held-out real images
+    perfect: float | None # mean over draws of n fresh training images: what a perfect sampler gets
+    spread: float | None  # standard deviation over draws of n genuine images
+    error: float | None   # standard error of `value`, from the samples themselves
+    ci95: tuple | None    # 95 % interval of `value`
+    n: int                # samples measured
 
     @property
     def better(self):
@@ -465,11 +468,19 @@ class Metric:
         return METRICS[self.name][1]
 
     @property
-    def times_floor(self):
-        "A Fréchet distance as a multiple of what real images get; None for other metrics."
-        if self.value is None or not self.real or not self.name.startswith("fd"):
+    def times_real(self):
+        "A Fréchet distance as a multiple of what held-out real images get; None for other metrics."
+        return self._times(self.real)
+
+    @property
+    def times_perfect(self):
+        "A Fréchet distance as a multiple of what a perfect sampler gets; None for other metrics."
+        return self._times(self.perfect)
+
+    def _times(self, floor):
+        if self.value is None or not floor or not self.name.startswith("fd"):
             return None
-        return self.value / self.real
+        return self.value / floor
 
     @property
     def z(self):
@@ -486,20 +497,33 @@ class Metrics(dict):
     "{name: `Metric`}, in the order of `METRICS`; prints as a table."
     def rows(self):
         "One dict for each metric, for a DataFrame or JSON."
-        return [{"metric": m.name, "value": m.value, "real": m.real, "spread": m.spread, "spreads off": m.z,
-                 "× floor": m.times_floor, "ci95": m.ci95, "n": m.n, "better": m.better, "note": m.note}
-                for m in self.values()]
+        keys = ("name", "value", "real", "perfect", "spread", "error", "ci95", "n", "times_real", "times_perfect", "z",
+                "better", "note")
+        rows = [{key: getattr(m, key) for key in keys} for m in self.values()]
+        return [row | {"metric": row["name"], "spreads off": row["z"], "× floor": row["times_real"]} for row in rows]
+
+    def headline(self):
+        "One line: the distance as a multiple of a perfect sampler's, with its interval, and what stands out."
+        fd, words = self.get("fd"), []
+        if fd and fd.value is not None:
+            times = fd.times_perfect or fd.times_real
+            beside = "a perfect sampler" if fd.times_perfect else "held-out real images"
+            low, high = (bound * times / fd.value for bound in fd.ci95)
+            words.append(f"{times:.2f} × {beside} [{low:.2f}, {high:.2f}] at n = {fd.n:,}")
+        standing = [m.name for m in self.values() if m.z is not None and m.z > 4 and not m.name.startswith("fd ")]
+        words.append("stands out: " + ", ".join(standing) if standing else "nothing stands out")
+        return "; ".join(words)
 
     def __repr__(self):
         def show(value, form): return "" if value is None else format(value, form)
-        lines = [f"{'metric':16}{'samples':>10}{'real':>10}{'± spread':>10}{'z':>7}{'× floor':>9}"]
+        lines = [f"{'metric':16}{'samples':>10}{'real':>10}{'± spread':>10}{'z':>7}{'× real':>9}"]
         for m in self.values():
             if m.value is None:
                 lines.append(f"{m.name:16}{'–':>10}  {m.note}")
                 continue
             z = show(m.z, ".0f" if m.z is not None and m.z >= 99 else ".1f")
             lines.append(f"{m.name:16}{m.value:10.4f}{show(m.real, '.4f'):>10}{show(m.spread, '.4f'):>10}"
-                         f"{z:>7}{show(m.times_floor, '.1f'):>9}")
+                         f"{z:>7}{show(m.times_real, '.1f'):>9}")
         return "\n".join(lines)
 
 # %% ../../nbs/evaluate/00_metrics.ipynb #b30fbb2d
@@ -528,9 +552,12 @@ def measure(
     n = len(ink)
     found, real = raw_metrics(reference, ink, seed), reference.floors(n)
     if judge is not None:
-        found["agreement"] = float((judge.read(ink, "0..1").digit == labels).double().mean())
-        accuracy = judge.card["measured"]["accuracy"]
-        real["agreement"] = accuracy, math.sqrt(accuracy * (1 - accuracy) / n)
+        seen = judge.read(ink, "0..1")
+        found["agreement"] = float((seen.digit == labels).double().mean())
+        found["off_manifold"] = float((~seen.is_digit).double().mean())
+        for name, share in (("agreement", judge.card["measured"]["accuracy"]),
+                            ("off_manifold", 1 - judge.card["measured"]["real_passed"])):
+            real[name] = share, math.sqrt(share * (1 - share) / n)
     if train_images is not None:
         for name, (value, *usual) in find_copies(ink, train_images, seed).items():
             found[name], real[name] = value, usual
@@ -540,13 +567,17 @@ def measure(
         value, (mean, spread), ci95 = found.get(name), real.get(name, (None, None)), None
         if value is None and LEAST.get(name, 0) <= n: # nobody asked for it
             continue
-        if name in ("agreement", "precision", "twins", "copies"):
+        error = spread
+        if name in ("agreement", "off_manifold", "precision", "twins", "copies"):
             drawn = min(n, len(reference.images)) if name == "precision" else n
             if value is not None:
                 ci95 = wilson_interval(round(value * drawn), drawn)
+                error = math.sqrt(max(value * (1 - value), 1 / drawn) / drawn)
             if spread is not None:
                 spread = max(spread, 1 / n) # one image more or less is no difference
-        metrics[name] = Metric(name, value, mean, spread, ci95, n)
+        if ci95 is None and value is not None and error is not None:
+            ci95 = value - 1.96 * error, value + 1.96 * error
+        metrics[name] = Metric(name, value, mean, None, spread, error if value is not None else None, ci95, n)
     return metrics
 
 # %% ../../nbs/evaluate/00_metrics.ipynb #9d127b00

@@ -85,7 +85,7 @@ def train_recipe(
     run_id = re.sub(r"[^A-Za-z0-9_-]+", "-", f"bench-{label}-{seed}")
     note = run_dir(run_id)/"bench.json"
     if note.exists():
-        return load_pipeline(run_id, "cpu")[0], json.loads(note.read_text(encoding="utf-8"))
+        return load_pipeline(run_id, "cpu"), json.loads(note.read_text(encoding="utf-8"))
 
     options = dict(watch_every=0, num_inference_steps=0, checkpoint_interval=10**9, show_progress=False, run_id=run_id, seed=seed,
                    neptune_experiment="bench") | changes
@@ -149,8 +149,8 @@ def score_samples(
     found = measure(images, labels, reference, judge=judge, seed=0)
     metrics = {name: round(m.value, 5) for name, m in found.items() if m.value is not None}
     real = {name: round(m.real, 5) for name, m in found.items() if m.real is not None}
-    if found["fd"].times_floor is not None:
-        metrics["fd_times_floor"] = round(found["fd"].times_floor, 4)
+    if found["fd"].times_real is not None:
+        metrics["fd_times_floor"] = round(found["fd"].times_real, 4)
     return dict(metrics=metrics, real=real)
 
 # %% ../../nbs/testing/03_benchmarks.ipynb #af61fa18

@@ -103,7 +103,8 @@ class Run:
 def _open_sinks(self:Run, log_with, keywords, resume, root):
     "Open the places that `mode` and `log_with` ask for, besides the record."
     meta = self.store.meta
-    history = {"experiment_name": keywords.pop("experiment_name")}
+    keywords.pop("experiment_name")
+    history = {"experiment_name": meta.get("name")}
     if "fork_step" in meta:
         history |= {"fork_run_id": meta["fork_run_id"], "fork_step": meta["fork_step"] / 1e6}
     if resume:

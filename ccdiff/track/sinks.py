@@ -447,24 +447,23 @@ class TrackerSink(Sink):
         resume_from: dict | None = None,     # the last step of each series so far; those points are withheld
         **more,        # more for the configs, such as a fork's parent
     ):
+        from accelerate.tracking import LOGGER_TYPE_TO_CLASS  # here: a thread cannot import torch for others
         project, group, folder = project.split("/")[-1], experiment_name, str(run_path)
         names = {"mlflow": {"run_name": run_id}, "swanlab": {"experiment_name": run_id}, "aim": {"experiment": group},
                  "clearml": {"project_name": project, "task_name": run_id},
                  "dvclive": {"dir": f"{folder}/dvclive", "resume": True}, "tensorboard": {"logging_dir": folder},
                  "trackio": {"name": run_id, "group": group, "resume": "allow", "embed": False},
                  "wandb": {"name": run_id, "group": group, "resume": "allow", "id": run_id, "dir": folder}}
-        self.name, self.tracker = name, None  # Accelerate's object, once it is open
-        self._place = {"tensorboard": "tensorboard", "aim": run_id}.get(name, project)
-        self._names, self._configs = names.get(name, {}), {"run_id": run_id, "experiment": group, **more}
+        place = {"tensorboard": "tensorboard", "aim": run_id}.get(name, project)
+        self.name, self.tracker = name, LOGGER_TYPE_TO_CLASS[name](place, **names.get(name, {}))
+        self._started, self._configs = False, {"run_id": run_id, "experiment": group, **more}
         super().__init__(resume_from)
 
 # %% ../../nbs/track/01_sinks.ipynb #7d83e0fc
 @patch
 def _open(self:TrackerSink):
-    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
-    tracker = LOGGER_TYPE_TO_CLASS[self.name](self._place, **self._names)
-    tracker.start()
-    self.tracker = tracker
+    self.tracker.start()
+    self._started = True
 
 @patch
 def _log_configs(self:TrackerSink, data):
@@ -499,7 +498,7 @@ def _log_files(self:TrackerSink, files, step, timestamp):
 
 @patch
 def _shut(self:TrackerSink, seconds):
-    if self.tracker is not None:
+    if self._started:
         self._guarded(self._store_configs)
         self.tracker.finish()
 

@@ -514,7 +514,7 @@ def _recoloured(change):
         for c in labels[i].unique():
             real = colours(ink[labels == c][:2000])
             usual = torch.cdist(real, real).fill_diagonal_(math.inf).amin(1)
-            is_fault[labels[i] == c] = torch.cdist(colours(changed[labels[i] == c]), real).amin(1) > usual.max()
+            is_fault[labels[i] == c] = torch.cdist(colours(changed[labels[i] == c]), real).amin(1) > 2 * usual.max()
         return changed[is_fault][:n]
     return make
 

@@ -447,7 +447,9 @@ class TrackerSink(Sink):
         resume_from: dict | None = None,     # the last step of each series so far; those points are withheld
         **more,        # more for the configs, such as a fork's parent
     ):
-        from accelerate.tracking import LOGGER_TYPE_TO_CLASS  # here: a thread cannot import torch for others
+        from accelerate import PartialState  # here, since a thread cannot import torch for others
+        from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+        PartialState()
         project, group, folder = project.split("/")[-1], experiment_name, str(run_path)
         names = {"mlflow": {"run_name": run_id}, "swanlab": {"experiment_name": run_id}, "aim": {"experiment": group},
                  "clearml": {"project_name": project, "task_name": run_id},

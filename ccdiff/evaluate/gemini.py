@@ -28,7 +28,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 from fastcore.basics import patch
@@ -167,14 +166,14 @@ def make_prompts(
     class_names: tuple = DIGITS, # the classes, in the order of their numbers
     joint: bool = False,        # one prompt with all three questions
 ) -> tuple:
-    "The `Prompt`s about each image. `CcdiffError` for another style, and for class names that answers cannot tell apart."
+    "The `Prompt`s about each image. `CcdiffError` for another style, and for class names that look alike in an answer."
     check_choice("prompts", style, STYLES)
     names = [" ".join(printable(name).split()) for name in class_names]
     lower = [name.lower() for name in names]
     for name in lower:
         if name in ("", "none") or lower.count(name) > 1:
-            raise CcdiffError(f"a judge cannot answer with the class name {name!r}: upper and lower case are the same to it, "
-                              "and an empty name and \"none\" are no classes; rename the class.")
+            raise CcdiffError(f"a judge cannot answer with the class name {name!r}: upper and lower case are the same "
+                              "to it, and an empty name and \"none\" are no classes; rename the class.")
     texts = TEXTS[style, "digit" if tuple(names) == DIGITS else "image"]
     texts = {question: text.format(names=", ".join(names)) for question, text in texts.items()}
     choices = {"is_digit": {"true": 1, "false": 0},
@@ -364,14 +363,10 @@ def make_client(
     if not re.fullmatch(r"[!-~]+", key):
         raise CcdiffError("GEMINI_API_KEY has a space in it or a character that no key has, such as …; "
                           f"copy the key whole, {otherwise}")
-    try: good = not url or re.fullmatch(r"https?://([\w.-]+|\[[\da-fA-F:.]+\])(:\d+)?(/\S*)?", url) and urlsplit(url).port != 0
-    except ValueError: good = False # a port beyond 65535
-    if not good:
+    if url and not re.fullmatch(r"https?://([\w.-]+|\[[\da-fA-F:.]+\])(:\d{1,5})?(/\S*)?", url):
         raise CcdiffError(f"GOOGLE_GEMINI_BASE_URL={printable(url)} is not an address such as https://host "
                           "or http://127.0.0.1:8099; correct or unset it.")
-    try: from google import genai # takes 0.6 s, and neither the local judge nor a replay needs it
-    except ImportError as e:
-        raise CcdiffError(f"the Gemini judge needs google-genai ({e}): pip install google-genai, {otherwise}") from e
+    from google import genai # takes 0.6 s, and neither the local judge nor a replay needs it
     options = {"api_version": "v1beta", "timeout": int(timeout_s * 1000)}
     try: return genai.Client(vertexai=False, api_key=key, http_options=options)
     except Exception as e: # so far it has only read the environment; its errors come from several libraries
@@ -568,7 +563,7 @@ class Session:
             model_version=printable(getattr(response, "model_version", None) or ""), **row)
 
 # %% ../../nbs/evaluate/02_gemini.ipynb #ca61b9ff
-_patience = {"failed": 6, "unreadable": 6, "blocked": 2, "refused": 1}
+_patience = {"failed": 6, "unreadable": 4, "blocked": 2, "refused": 1}
 
 @patch
 def react(
@@ -577,7 +572,7 @@ def react(
     seen: Counter,     # {kind: how many} of this question's failures; this one is added
     modes: dict,       # the features of the request that failed
 ) -> str | None:
-    """Pause, wait or drop a feature, as the kind of failure demands. The reason if the question is given up, else `None`.
+    """Pause, wait or drop a feature, as the failure demands. The reason if the question is given up, else `None`.
     Raises a `Failure` of kind "stop"."""
     kind = failure.kind
     seen[kind] += 1
@@ -644,7 +639,7 @@ def ask(
         modes = self.modes or {name: settings[0] for name, settings in FEATURES.items()}
         start, failure, row = clock.time(), None, None
         try:
-            response = self.send(request, modes, budget=1024 * 2 ** min(3, seen["unreadable"]))
+            response = self.send(request, modes, budget=1024 * 2 ** seen["unreadable"])
             said = read_response(response)
             answer = request.prompt.read(said)
             if answer is None: raise Failure("unreadable", f"cannot be read: {said[:80]!r}")
@@ -669,7 +664,7 @@ def ask_all(
     requests: list, # `Request`s; the first one goes out alone if the model is new
     done,           # called with each `Request` and its `Reply`, in this thread
 ):
-    "Ask all requests by `workers` threads. Raises a `Failure` of kind \"stop\", `sqlite3.Error`, and what `done` raises."
+    "Ask all requests. Raises a `Failure` of kind \"stop\", `sqlite3.Error`, and what `done` raises."
     def ask(request):
         try: return request, self.ask(request)
         except BaseException:
@@ -812,7 +807,7 @@ def grade(
 
 # %% ../../nbs/evaluate/02_gemini.ipynb #b25792af
 def _too_many_requests(body, model):
-    "What a 429 means. A quota needs a minute without requests, or until midnight Pacific time, whatever the service says."
+    "What a 429 means. A quota needs a minute, or until midnight Pacific time, whatever the service says."
     if re.search(r"limit:\s*0\b", body) or '"quotaValue": "0"' in body:
         return Failure("stop", f"the model {model!r} has a quota of 0 on this key's tier. "
                                "Choose another --gemini-model, or enable billing for the key's project.")
@@ -842,7 +837,7 @@ def _broken_connection(error):
     cause, name = error, type(error).__name__
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError) or getattr(cause, "reason", "") == "WRONG_VERSION_NUMBER":
-            return Failure("stop", f"no secure connection to the service ({printable(cause)}). If a proxy is in between, "
+            return Failure("stop", f"no secure connection to the service ({printable(cause)}). If a proxy is between, "
                                    "name its certificate in SSL_CERT_FILE; otherwise correct GOOGLE_GEMINI_BASE_URL.")
         cause = cause.__cause__ or cause.__context__
     if name in ("UnsupportedProtocol", "InvalidURL", "LocalProtocolError"):

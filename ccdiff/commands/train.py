@@ -146,8 +146,10 @@ def evaluate_run(
 
     config = trainer.config
     evaluator = Evaluator.for_run(config.to_dict(), judge="local")
-    with Run(run_id=trainer.run_id, project=config.neptune_project, resume=True) as evaluator.run:
-        return evaluator.evaluate(trainer.pipeline, config.evaluate, trainer.step, f"{trainer.run_id} at step {trainer.step}",
+    with Run(run_id=trainer.run_id, project=config.neptune_project, resume=True,
+             log_with=config.log_with) as evaluator.run:
+        return evaluator.evaluate(trainer.pipeline, config.evaluate, trainer.step,
+                                  f"{trainer.run_id} at step {trainer.step}",
                                   folder=run_dir(trainer.run_id) / "evals" / f"step_{trainer.step:06d}")
 
 # %% ../../nbs/commands/00_train.ipynb #6d3460e0

@@ -76,7 +76,7 @@ def plain_step(
     raise CcdiffError(f"step={step!r} must be a number, at least 0 and below 1e12; count your optimizer steps and "
                       "pass that.")
 
-# %% ../../nbs/track/00_record.ipynb #3295646a
+# %% ../../nbs/track/00_record.ipynb #b2129916
 def step_text(
     step,  # a number, at least 0
 ) -> str:
@@ -240,7 +240,7 @@ class FileItem:
     attribute_path: str | None = None  # the attribute it was logged under
     step: float | None = None          # the step, in a series
 
-    def read_bytes(self,
+    def read(self,
         limit: int = MAX_FILE,  # the most bytes it may have
     ) -> bytes:
         "The bytes that were logged. `CcdiffError` if the file has others, is a link or too large; `OSError` if it is gone."
@@ -345,9 +345,11 @@ def _meta(db):
     "What the run is: its project, its parent, …; `ValueError` or `TypeError` if that is not what a record says."
     meta = {key: json.loads(value) for key, value in db.execute("SELECT key, value FROM meta LIMIT 100")}
     _utc(meta["created"])
-    if "fork_run_id" in meta:
-        check_run_id(meta["fork_run_id"])
-        check_int("fork_step", meta["fork_step"])
+    try:
+        check_run_id(meta.get("fork_run_id", "none"))
+        check_int("fork_step", meta.get("fork_step", 0))
+    except CcdiffError as error:
+        raise ValueError(f"its parent is none: {error}") from None
     return meta | {key: meta[key] and printable(meta[key]) for key in ("name", "project") if key in meta}
 
 # %% ../../nbs/track/00_record.ipynb #10978d5a
@@ -1246,7 +1248,7 @@ def download_files(
             folders = [_folder_name(part) for part in (item.run_id or "no run", first, *parts)]
             name = "file" if item.step is None else f"step_{step_text(item.step)}"
             target = Path(destination or ".", *folders, name + (item.path.suffix or ".bin"))
-            data = item.read_bytes()
+            data = item.read()
             with atomic_write(target) as temporary:
                 temporary.write_bytes(data)
             rows.setdefault((item.run_id, item.step), {})[item.attribute_path] = str(target)
@@ -1316,7 +1318,7 @@ def verify_record(
         return problems + [str(error)]
     for path, item in sorted(files.items()):
         try:
-            item.read_bytes()
+            item.read()
         except FileNotFoundError:
             problems.append(f"files/{path.name} is missing")
         except (CcdiffError, OSError) as error:

@@ -298,8 +298,8 @@ def sample_grid(
     labels = [label for label in range(len(names)) for _ in range(per_class)]
     output = trainer.pipeline(labels, num_inference_steps=num_inference_steps, seed=config.seed,
                               guidance_scale=config.guidance_scale, guidance_interval=config.guidance_interval,
-                              show_progress=False, output_type="latent")
-    return image_grid(output.images, labels, columns=per_class, class_names=names, scale=scale)
+                              show_progress=False)
+    return image_grid(output, labels, columns=per_class, class_names=names, scale=scale)
 
 class SampleGrid(Callback):
     """Logs a grid of samples as `samples/grid` every `interval` steps and at the end.

@@ -76,7 +76,7 @@ def plain_step(
     raise CcdiffError(f"step={step!r} must be a number, at least 0 and below 1e12; count your optimizer steps and "
                       "pass that.")
 
-# %% ../../nbs/track/00_record.ipynb #b2129916
+# %% ../../nbs/track/00_record.ipynb #ca4506f4
 def step_text(
     step,  # a number, at least 0
 ) -> str:
@@ -930,7 +930,7 @@ def _points(table, history, match, span=(None, None), tail=None):
         inside = f"step BETWEEN {low} AND {high} AND {segment.visible}"
         if tail is not None and tail * len(names) < 50_000:
             rows = [(step, attr, *rest) for step, attr, _, *rest in _newest(segment, table, names, tail, inside)]
-            columns = [np.array(column, kind) for column, kind in zip(zip(*rows[::-1]), types)]
+            columns = [np.array(column, kind) for column, kind in zip(zip(*rows[::-1]) if rows else [[]] * 5, types)]
         else:
             sql = f"""SELECT step, attr, ts, {_columns[table]} FROM {table} WHERE {inside}
                 AND attr IN ({','.join(map(str, names))}) ORDER BY step, attr, session"""

@@ -131,7 +131,9 @@ def _read(path):
         file = path / f"{name}.safetensors"
         states[name] = unpack_state(document.pop(name), load(file.read_bytes()) if file.is_file() else {})
         if not isinstance(states[name], dict | None): raise CcdiffError(f"{name} is not a state")
-    pipeline, raw = read_pipeline(path / "pipeline"), path / "model.safetensors"
+    images = document.get("images")
+    names = images.get("class_names") if isinstance(images, dict) else None # where they were before pipelines held them
+    pipeline, raw = read_pipeline(path / "pipeline", dict(enumerate(names or []))), path / "model.safetensors"
     own = _weights({name: tensor.clone() for name, tensor in pipeline.unet.state_dict().items()})
     model = _weights(load(raw.read_bytes())) if raw.is_file() else own
     if {k: v.shape for k, v in model.items()} != {k: v.shape for k, v in own.items()}:
@@ -204,7 +206,7 @@ def load_training_state(
     checkpoint = load_checkpoint(load_directory)
     pipeline = checkpoint.pipeline
     pipeline.unet.load_state_dict(checkpoint.model) # where there is an EMA, the raw weights are those to train on
-    if cls is not ClassConditionedPipeline: pipeline = cls(**pipeline.components)
+    if cls is not ClassConditionedPipeline: pipeline = cls(**pipeline.components, id2label=pipeline.config.id2label)
     if device is not None: pipeline.to(choose_device(device))
     if optimizer is not None: _tie_optimizer(optimizer, pipeline.unet, checkpoint)
     state = {"verified": checkpoint.verified}
@@ -278,15 +280,13 @@ def load_pipeline(
     source,      # "RUN@STEP", "RUN", or the folder of a checkpoint, a training state, a run or a pipeline
     device=None, # where to put it; None to choose
     root=None,   # the runs directory; None for the default
-) -> tuple:
-    """`(pipeline, class names or None)` for what `source` means: a `ClassConditionedPipeline` on the device.
+) -> ClassConditionedPipeline:
+    """The pipeline that `source` means, on the device; `config.id2label` holds the names of its classes.
 
     A checkpoint is verified first. Raises `CcdiffError` if there is no such thing."""
     if not str(source).strip():
         raise CcdiffError(f"source={source!r} names nothing; give RUN@STEP, a run, or a folder.")
     device, folder = choose_device(device), resolve_checkpoint(source, root)
     if (folder / "model_index.json").is_file():
-        return read_pipeline(folder).to(device), None
-    checkpoint = load_checkpoint(folder, device)
-    images = checkpoint.state.get("images")
-    return checkpoint.pipeline, images.get("class_names") if isinstance(images, dict) else None
+        return read_pipeline(folder).to(device)
+    return load_checkpoint(folder, device).pipeline

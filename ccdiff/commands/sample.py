@@ -11,27 +11,30 @@ import re
 import sys
 from pathlib import Path
 
-from ..core import CcdiffError, check_int
+from ..core import CcdiffError, check_choice, check_int
 
 # %% ../../nbs/commands/01_sample.ipynb #dbe9f577
 def parse_labels(
-    text: str,               # numbers and ranges, "0-9", "1,3,5" or "0-2,7"; both ends of a range are included
-    num_classes: int | None = None, # labels must be below this; None not to check
+    text: str,      # names, numbers and ranges: "cat,dog", "0-9", "1,3,5" or "0-2,7"; both ends of a range are included
+    id2label: dict, # the pipeline's `config.id2label`, {0: "cat", 1: "dog"}
 ) -> list:
-    "The labels that `text` means, in its order. Raises `CcdiffError` that names the part that is wrong."
-    labels = []
-    for part in str(text).split(","):
-        ends = re.fullmatch(r"\s*([0-9]{1,6})\s*(?:-\s*([0-9]{1,6})\s*)?", part)
-        if not ends:
-            raise CcdiffError(f"labels {text!r}: {part.strip()!r} is neither a number nor a range; write 0-9, or "
-                              f"1,3,5.")
-        first, last = int(ends[1]), int(ends[2] or ends[1])
+    "The class numbers that `text` means, in its order. Raises `CcdiffError` that names the part that is wrong."
+    ids = {name: k for k, name in id2label.items()}
+    if not any(re.fullmatch("[0-9]+", name) for name in ids): ids |= {str(k): k for k in id2label}
+    parts, labels = text.split(","), []
+    while parts:
+        # the longest name first: a name may hold a comma, or look like a range
+        names = [",".join(parts[:n]).strip() for n in range(len(parts), 0, -1)]
+        name = next((name for name in names if name in ids), names[-1])
+        parts = parts[name.count(",") + 1:]
+        ends = re.fullmatch(r"([0-9]{1,6})\s*-\s*([0-9]{1,6})", name)
+        if name in ids or not ends:
+            labels.append(ids[check_choice("labels", name, ids, "Or give a range of numbers, 0-9.")])
+            continue
+        first, last = int(ends[1]), int(ends[2])
         if last < first:
-            raise CcdiffError(f"labels {text!r}: the range {part.strip()!r} runs backwards; write {last}-{first}.")
-        if num_classes is not None and last >= num_classes:
-            raise CcdiffError(f"labels {text!r}: {last} is too large; this network knows the classes "
-                              f"0-{num_classes - 1}.")
-        labels += range(first, last + 1)
+            raise CcdiffError(f"labels {text!r}: the range {name!r} runs backwards; write {last}-{first}.")
+        labels += [ids[check_choice("labels", f"{k:0{len(ends[1])}}", ids)] for k in range(first, last + 1)]
     return labels
 
 # %% ../../nbs/commands/01_sample.ipynb #cacaebad
@@ -57,15 +60,15 @@ def draw(
     from ccdiff.plots import check_image_path, save_image
     out = check_image_path(args.out)
     per_class = check_int("per_class", args.per_class, 1, 1000)
-    pipeline, class_names = load_pipeline(args.source, args.device)
+    pipeline = load_pipeline(args.source, args.device)
     if args.scheduler is not None: pipeline.use_scheduler(args.scheduler)
-    num_classes = pipeline.unet.config.num_classes
-    rows = parse_labels(f"0-{num_classes - 1}" if args.labels is None else args.labels, num_classes)
+    names = pipeline.config.id2label
+    rows = list(names) if args.labels is None else parse_labels(args.labels, names)
     labels = [label for label in rows for _ in range(per_class)]
     images = sample_images(pipeline, labels, args.num_inference_steps, args.seed, args.guidance_scale,
                            guidance_interval=args.guidance_interval, show_progress=sys.stderr.isatty())
     scale = max(1, 56 // images.shape[-1]) # tiles about 56 pixels wide
-    return save_image(image_grid(images, labels, columns=per_class, class_names=class_names, scale=scale), out)
+    return save_image(image_grid(images, labels, columns=per_class, class_names=names, scale=scale), out)
 
 # %% ../../nbs/commands/01_sample.ipynb #2971197b
 def build_parser() -> argparse.ArgumentParser:
@@ -76,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--from", dest="source", required=True, metavar="RUN@STEP|FOLDER",
                    help="RUN@STEP, RUN for its newest checkpoint, or a folder")
-    p.add_argument("--labels", metavar="LABELS", help="0-9, or 1,3,5 (default: all classes)")
+    p.add_argument("--labels", metavar="LABELS", help="names or numbers: cat,dog, or 0-9, or 1,3,5 (default: all classes)")
     p.add_argument("--per-class", type=int, default=8, metavar="N",
                    help="images for each label, 1 to 1000 (default: 8)")
     p.add_argument("--num-inference-steps", type=int, default=50, metavar="N",
@@ -106,7 +109,7 @@ draw from (the reason is on the error stream).
 examples:
   ccdiff-sample --from RUN                                    # the run's newest good checkpoint, all classes
   ccdiff-sample --from RUN@500 --labels 0-9 --per-class 8 --num-inference-steps 20 --scheduler euler_a --out grid.png
-  ccdiff-sample --from path/to/pipeline --labels 3,1,4 --seed 7"""
+  ccdiff-sample --from path/to/pipeline --labels cat,dog --seed 7"""
 
 # %% ../../nbs/commands/01_sample.ipynb #7ab46152
 def export(
@@ -120,7 +123,7 @@ def export(
     out = Path(args.out).expanduser().absolute()
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise CcdiffError(f"out={str(out)!r} is there and not empty; give another folder.")
-    pipeline, _ = load_pipeline(args.source, "cpu")
+    pipeline = load_pipeline(args.source, "cpu")
     with atomic_folder(out) as folder: pipeline.save_pretrained(folder)
     return out
 

@@ -55,7 +55,7 @@ def save_pretrained(
         for name, text in portable_code().items(): (folder / name).write_text(text, encoding="utf-8")
         index.update(_class_name=["pipeline", "ClassConditionedPipeline"], unet=["modeling_ccdiff", "ClassConditionedUnet"])
     with atomic_write(folder / self.config_name) as file:
-        file.write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     if push_to_hub:
         self.push_to_hub(kwargs.pop("repo_id", folder.name), safe_serialization=safe_serialization, variant=variant, **kwargs)
 
@@ -90,6 +90,7 @@ def load_config(
 # %% ../../nbs/model/04_hub.ipynb #ced72210
 def read_pipeline(
     folder, # a folder that a pipeline's save_pretrained wrote
+    id2label: dict | None = None, # names of the classes, for a folder that holds none
 ) -> ClassConditionedPipeline:
     """The `ClassConditionedPipeline` in `folder`, on the CPU.
 
@@ -102,6 +103,8 @@ def read_pipeline(
         name = check_choice("scheduler", config["_class_name"], known)
         scheduler = getattr(diffusers, name).from_pretrained(folder / "scheduler", local_files_only=True)
         unet = ClassConditionedUnet.from_pretrained(folder / "unet", use_safetensors=True, local_files_only=True)
+        index = folder / ClassConditionedPipeline.config_name
+        named = json.loads(index.read_text(encoding="utf-8")).get("id2label") if index.is_file() else None
+        return ClassConditionedPipeline(unet, scheduler, named or id2label)
     except Exception as e:
         raise CcdiffError(f"{folder} is not a pipeline that can be loaded: {e}") from e
-    return ClassConditionedPipeline(unet, scheduler)

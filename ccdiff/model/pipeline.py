@@ -35,7 +35,8 @@ class ClassConditionedPipelineOutput(BaseOutput):
 class ClassConditionedPipeline(DiffusionPipeline):
     """Draws images of the classes you ask for: a diffusers pipeline of a `ClassConditionedUnet` and a scheduler.
 
-    Image size and channels are the network's."""
+    Image size and channels are the network's. `config.id2label` holds a name for each class, under its number, as in
+    diffusers' `DiTPipeline`. `CcdiffError` for names that are not one for each class, each another."""
     model_cpu_offload_seq = "unet"
     _callback_tensor_inputs = ["latents", "class_labels"]
 
@@ -43,9 +44,11 @@ class ClassConditionedPipeline(DiffusionPipeline):
         self,
         unet,      # a ClassConditionedUnet
         scheduler, # a diffusers scheduler, e.g. from make_scheduler
+        id2label: dict | None = None, # {0: "cat", 1: "dog"}: the names of the classes; their numbers where it names none
     ):
         super().__init__()
         self.register_modules(unet=unet, scheduler=scheduler)
+        self.register_to_config(id2label=_class_names(id2label, unet.config.num_classes))
         self.prediction_type = prediction_type_of(scheduler) # what the network was trained to predict
         self.num_timesteps = 0   # how often the scheduler steps in the present call
         self.num_evaluations = 0 # how often the network was evaluated for each image in it: guidance counts twice
@@ -54,8 +57,8 @@ class ClassConditionedPipeline(DiffusionPipeline):
     @torch.no_grad()
     def __call__(
         self,
-        class_labels,                    # int, or list, array or tensor of ints: what to draw
-        batch_size: int = 1,             # how many of it, if class_labels is a single int
+        class_labels,                    # what to draw: a name or number, or a list, array or tensor of them
+        batch_size: int = 1,             # how many of it, if class_labels is a single one
         num_inference_steps: int = 1000, # steps from noise to image: fewer is faster
         generator=None,                  # a torch.Generator, or a list with one per image
         return_dict: bool = True,        # an output with names; else the tuple (images, class_labels)
@@ -79,7 +82,13 @@ class ClassConditionedPipeline(DiffusionPipeline):
         output_type = _check_output_type(output_type, return_pil)
         for name in callback_on_step_end_tensor_inputs:
             check_choice("callback_on_step_end_tensor_inputs", name, self._callback_tensor_inputs)
-        labels = _check_labels(class_labels, batch_size, self.unet.config.num_classes)
+        labels = self.get_label_ids(class_labels)
+        if len(labels) == 1:
+            labels *= check_int("batch_size", batch_size, 1)
+        elif check_int("batch_size", batch_size, 1) not in (1, len(labels)):
+            raise CcdiffError(f"class_labels holds {len(labels)} labels but batch_size={batch_size}; leave batch_size out, "
+                              "or give a single one to repeat.")
+        labels = torch.tensor(labels)
         labels = labels.repeat_interleave(check_int("num_images_per_prompt", num_images_per_prompt, 1))
         generators = _check_generators(generator, seed, len(labels))
 
@@ -222,22 +231,33 @@ def image_generators(
     return [generator(seed, i, "sample", device) for i in indices]
 
 # %% ../../nbs/model/03_pipeline.ipynb #c3bed9cf
-def _check_labels(class_labels, batch_size, num_classes):
-    "An int64 CPU tensor with one label per image, or a `CcdiffError`."
-    check_int("batch_size", batch_size, 1)
-    values = class_labels.tolist() if hasattr(class_labels, "tolist") else class_labels
-    if isinstance(values, (list, tuple, range)):
-        if any(isinstance(v, (list, tuple)) or getattr(v, "ndim", 0) for v in values):
-            raise CcdiffError(f"class_labels has shape {tuple(np.shape(class_labels))}; give one label per image, in one dimension, "
-                              "e.g. class_labels.flatten().")
-        if not len(values):
-            raise CcdiffError(f"class_labels={class_labels!r} is empty; give at least one label from 0 to {num_classes - 1}.")
-        if batch_size not in (1, len(values)):
-            raise CcdiffError(f"class_labels holds {len(values)} labels but batch_size={batch_size}; leave batch_size out, "
-                              "or give a single int to repeat.")
-    else:
-        values = [values] * batch_size
-    return torch.tensor([check_int("class_labels", v, 0, num_classes - 1) for v in values])
+def _class_names(id2label, num_classes):
+    "`{number: name}` with a name for each class, or a `CcdiffError`."
+    try: given = {int(k): str(name) for k, name in dict(id2label or {}).items()} # JSON has turned the numbers into text
+    except (TypeError, ValueError):
+        raise CcdiffError(f"id2label={id2label!r} must be a dict of numbers and names, such as {{0: 'cat', 1: 'dog'}}.") from None
+    names = {k: given.get(k, str(k)) for k in range(num_classes)}
+    if unknown := sorted(given.keys() - names.keys()):
+        raise CcdiffError(f"id2label names class {unknown[0]}, but the network knows the classes 0 to {num_classes - 1}.")
+    if twice := [name for k, name in names.items() if name in list(names.values())[:k]]:
+        raise CcdiffError(f"id2label gives the name {twice[0]!r} to two classes; every class needs a name of its own.")
+    return names
+
+@patch
+def get_label_ids(
+    self:ClassConditionedPipeline,
+    label, # a name or number, or a list, array or tensor of them, in one dimension
+) -> list:
+    "The numbers of the classes, a list of int. `CcdiffError` for a class that the network does not know."
+    values = label.tolist() if hasattr(label, "tolist") else label
+    if not isinstance(values, (list, tuple, range)): values = [values]
+    if any(isinstance(v, (list, tuple)) or getattr(v, "ndim", 0) for v in values):
+        raise CcdiffError(f"class_labels has shape {tuple(np.shape(label))}; give one label per image, in one dimension, "
+                          "e.g. class_labels.flatten().")
+    names = list(self.config.id2label.values())
+    if not len(values): raise CcdiffError(f"class_labels={label!r} is empty; give at least one of {names[0]!r} to {names[-1]!r}.")
+    return [names.index(check_choice("class_labels", v, names)) if isinstance(v, str) else
+            check_int("class_labels", v, 0, len(names) - 1) for v in values]
 
 def _check_generators(given, seed, n):
     "The generator, or one for each of `n` images, or `None`; a `CcdiffError` for anything else."
@@ -310,7 +330,7 @@ def _tile(images, columns, pad=2):
 # %% ../../nbs/model/03_pipeline.ipynb #c1f0aa13
 def sample_images(
     pipeline,                      # a ClassConditionedPipeline
-    labels,                        # one label per image
+    labels,                        # one name or number per image
     num_inference_steps: int = 50, # steps from noise to image
     seed: int = 0,                 # image i is a function of (seed, i, its label)
     guidance_scale: float = 1.0,   # above 1, push towards the label; only for networks with a null class
@@ -319,7 +339,7 @@ def sample_images(
     guidance_interval: tuple = (0.0, 1.0), # guide between these fractions of the training timesteps only
 ) -> torch.Tensor:
     "Images float32 `(N, C, H, W)` in [-1, 1] on the CPU, one per label. `CcdiffError` for what the network cannot draw."
-    output = pipeline(list(labels), num_inference_steps=num_inference_steps, seed=seed, guidance_scale=guidance_scale,
+    output = pipeline(labels, num_inference_steps=num_inference_steps, seed=seed, guidance_scale=guidance_scale,
                       guidance_interval=guidance_interval, chunk_size=batch_size, show_progress=show_progress)
     return output.images.float().cpu() * 2 - 1
 

@@ -63,24 +63,21 @@ def _draw(pipeline, labels, seed, num_inference_steps, **call):
     return pipeline(list(labels), num_inference_steps=num_inference_steps, **{**options, **call}).images.float().cpu()
 
 def _label_list(pipeline, labels):
-    "The labels as a list; None stands for all classes."
-    if labels is None: return list(range(pipeline.unet.config.num_classes))
-    if hasattr(labels, "tolist"): labels = labels.tolist()
-    return list(labels) if isinstance(labels, (list, tuple, range)) else [labels]
+    "The numbers of the classes; None stands for all of them."
+    return list(pipeline.config.id2label) if labels is None else pipeline.get_label_ids(labels)
 
-def _row_names(labels, class_names):
-    "A text for each label."
-    return [str(class_names[label] if class_names else label) for label in labels]
+def _names(pipeline, labels):
+    "The names of classes."
+    return [pipeline.config.id2label[label] for label in labels]
 
 # %% ../../nbs/notebook/00_pictures.ipynb #efabcb4b
 def class_sheet(
     pipeline,           # a `ClassConditionedPipeline`; its scheduler stays as it is
     vary: str = "guidance_scale", # "num_inference_steps", "seed", "scheduler" or another argument of the call
     values=(1, 2, 4),   # its values, a column for each
-    labels=None,        # the rows: a label or several; None for all classes
+    labels=None,        # the rows: a class or several, by name or number; None for all
     num_inference_steps: int = 20, # inference steps
     seed: int = 0,      # the noise, the same in every cell
-    class_names=None,   # names for the labels; None writes the numbers
     scale: int | None = None, # every pixel becomes scale × scale; None for tiles of about 56 pixels
     **call,             # whatever else the pipeline's call takes, the same for all columns
 ):
@@ -97,12 +94,12 @@ def class_sheet(
     columns = []
     for value in values:
         if vary == "scheduler":
-            other = type(pipeline)(unet=pipeline.unet, scheduler=pipeline.scheduler).use_scheduler(value)
+            other = type(pipeline)(**pipeline.components, id2label=pipeline.config.id2label).use_scheduler(value)
             columns.append(_draw(other, labels, **call))
         else:
             columns.append(_draw(pipeline, labels, **{**call, vary: value}))
     headings = [f"{v:g}" if isinstance(v, float) else str(v) for v in values]
-    return _sheet(torch.stack(columns, 1).flatten(0, 1), headings, _row_names(labels, class_names), vary, scale)
+    return _sheet(torch.stack(columns, 1).flatten(0, 1), headings, _names(pipeline, labels), vary, scale)
 
 # %% ../../nbs/notebook/00_pictures.ipynb #94452b99
 @dataclass(repr=False)
@@ -165,10 +162,9 @@ def gif(
 # %% ../../nbs/notebook/00_pictures.ipynb #c39e33d6
 def denoising(
     pipeline,        # a `ClassConditionedPipeline`
-    labels=None,     # a label or several; None for all classes
+    labels=None,     # a class or several, by name or number; None for all
     num_inference_steps: int = 20, # inference steps
     seed: int = 0,   # the noise, the same for every label
-    class_names=None, # names for the labels; None writes the numbers
     **call,          # whatever else the pipeline's call takes, such as guidance_scale
 ) -> Film:
     """From noise to image: the noise, and a frame after each step. The last is what `pipeline(label, seed=seed)` draws.
@@ -182,7 +178,7 @@ def denoising(
                  callback_on_step_end=keep, **call)
     brightness = [x.square().mean((1, 2, 3), keepdim=True).sqrt() for x in frames]
     frames = [x / b.clamp(min=1) for x, b in zip(frames[:-1], brightness)] + [last]
-    return Film(torch.stack(frames), [str(i) for i in range(len(frames))], _row_names(labels, class_names), "step")
+    return Film(torch.stack(frames), [str(i) for i in range(len(frames))], _names(pipeline, labels), "step")
 
 def _noise(pipeline, generator):
     "The noise of one image, (1, C, H, W)."
@@ -221,11 +217,10 @@ def _caption(start, end, share):
 
 def between_seeds(
     pipeline,        # a `ClassConditionedPipeline`, best with a deterministic solver: use_scheduler("dpm++")
-    labels=None,     # a row for each label; None for all classes
+    labels=None,     # a row for each class, by name or number; None for all
     seeds=(0, 1),    # the path leads through the first image of each
     frames: int = 9, # frames in all
     num_inference_steps: int = 20, # inference steps
-    class_names=None, # names for the labels; None writes the numbers
     **call,          # whatever else the pipeline's call takes
 ) -> Film:
     """From one image of a class to another, along the sphere of noise. A solver adds the noise of the first seed.
@@ -236,7 +231,7 @@ def between_seeds(
     noise = torch.cat([slerp(ends[a], ends[b], share) for a, b, share in path]).repeat_interleave(len(labels), 0)
     drawn = _draw(pipeline, labels * frames, seeds[0], num_inference_steps, latents=noise, **call)
     captions = [_caption(*place) for place in path]
-    return Film(drawn.unflatten(0, (frames, len(labels))), captions, _row_names(labels, class_names), "seed")
+    return Film(drawn.unflatten(0, (frames, len(labels))), captions, _names(pipeline, labels), "seed")
 
 # %% ../../nbs/notebook/00_pictures.ipynb #ebd7e77e
 class BlendedUnet(nn.Module):
@@ -287,7 +282,7 @@ def blend_classes(
     pipeline, # a `ClassConditionedPipeline`; it stays as it is, and the network is shared
     weights,  # (n, num_classes): row k says how much of each class is in the new class k; each row sums to 1
 ):
-    """A pipeline whose n classes are mixes of the old ones. Not to be trained or saved.
+    """A pipeline whose n classes, called by their numbers, are mixes of the old ones. Not to be trained or saved.
     Raises `CcdiffError` for weights of another shape or sum."""
     weights = torch.as_tensor(weights, dtype=torch.float32)
     known = pipeline.unet.config.num_classes
@@ -301,24 +296,20 @@ def blend_classes(
 # %% ../../nbs/notebook/00_pictures.ipynb #671bf5c3
 def between_classes(
     pipeline,         # a `ClassConditionedPipeline`
-    labels=(0, 1),    # the path leads through these classes
+    labels=(0, 1),    # the path leads through these classes, by name or number
     seeds=(0, 1, 2),  # a row for each, with its own noise
     frames: int = 9,  # frames in all
     num_inference_steps: int = 20, # inference steps
-    class_names=None, # names for the labels; None writes the numbers
     **call,           # whatever else the pipeline's call takes, such as guidance_scale
 ) -> Film:
     """From one class to another with the noise held fixed: the predictions for both are mixed (see `blend_classes`).
     Raises `CcdiffError` for labels that the network does not know, and for fewer than two labels or frames."""
-    known = pipeline.unet.config.num_classes
-    labels = [check_int("labels", label, 0, known - 1) for label in _label_list(pipeline, labels)]
-    seeds = _label_list(pipeline, seeds)
-    path, weights = _path(labels, frames), torch.zeros(frames, known)
+    seeds = [seeds] if isinstance(seeds, int) else list(seeds)
+    path, weights = _path(_label_list(pipeline, labels), frames), torch.zeros(frames, len(pipeline.config.id2label))
     for row, (a, b, share) in zip(weights, path):
         row[a] += 1 - share
         row[b] += share
     blended, new_labels = blend_classes(pipeline, weights), [k for k in range(frames) for _ in seeds]
     drawn = _draw(blended, new_labels, 0, num_inference_steps, generator=_generators(seeds * frames), **call)
-    names = class_names or range(known)
-    captions = [_caption(names[a], names[b], share) for a, b, share in path]
+    captions = [_caption(*_names(pipeline, [a, b]), share) for a, b, share in path]
     return Film(drawn.unflatten(0, (frames, len(seeds))), captions, [f"seed {seed}" for seed in seeds], "class")

@@ -303,7 +303,7 @@ def _solvers(pipeline):
     found = [(f"as saved ({type(pipeline.scheduler).__name__.removesuffix('Scheduler')})", "")]
     for name in schedulers_for(pipeline.prediction_type):
         with contextlib.suppress(CcdiffError):
-            type(pipeline)(unet=pipeline.unet, scheduler=pipeline.scheduler).use_scheduler(name)
+            type(pipeline)(**pipeline.components).use_scheduler(name)
             found.append((name, name))
     return found
 
@@ -315,31 +315,28 @@ class DigitStudio(_Panel):
     def __init__(
         self,
         source,           # a pipeline, or what `load_pipeline` takes: "RUN@STEP", "RUN", a folder
-        class_names=None, # names for the labels; None for those of the checkpoint, if it has any
         device=None,      # where to put a loaded model; None to choose
         root=None,        # the runs directory; None for the default
     ):
         if not hasattr(source, "unet"):
-            source, known = load_pipeline(source, device, root)
-            class_names = class_names or known
-        self.class_names, self.picture, self.error = class_names, None, None
-        self.pipeline = type(source)(unet=source.unet, scheduler=source.scheduler)
+            source = load_pipeline(source, device, root)
+        self.picture = self.error = None
+        self.pipeline = type(source)(**source.components, id2label=source.config.id2label)
         self._own_scheduler = source.scheduler
 
-        config = source.unet.config
-        names = [str(class_names[k]) if class_names else str(k) for k in range(config.num_classes)]
+        names, null_class = source.config.id2label.values(), source.unet.config.null_class
         views = [("one class", "one"), ("same noise, every class", "all"), ("denoising", "film")]
         tip = "1 is none"
-        if not config.null_class:
+        if not null_class:
             tip = "this network was trained without a null class (class_dropout_prob=0) and cannot be guided"
         self.view = _control("Dropdown", "show", "22em", options=views)
-        self.label = _control("Dropdown", "class", "12em", options=[(name, k) for k, name in enumerate(names)], value=0)
+        self.label = _control("Dropdown", "class", "12em", options=list(names))
         self.count = _control("BoundedIntText", "images", "10em", value=8, min=1, max=64)
         self.seed = _control("BoundedIntText", "seed", "12em", value=0, min=0, max=2**31)
         self.next_button = _control("Button", "New noise", "9em", "go on to the next seeds", icon="refresh")
         self.steps = _control("IntSlider", "steps", "20em", value=20, min=2, max=100, continuous_update=False)
         self.guidance = _control("FloatSlider", "guidance", "20em", tip, value=1.0, min=0.0, max=8.0, step=0.25,
-                                 continuous_update=False, disabled=not config.null_class)
+                                 continuous_update=False, disabled=not null_class)
         self.solver = _control("Dropdown", "solver", "16em", options=_solvers(self.pipeline))
         self.file = _control("Text", "file", "20em", value="digits.png")
         self.save_button = _control("Button", "Save PNG", "9em", icon="save")
@@ -366,8 +363,8 @@ def draw(self:DigitStudio):
     self.pipeline.scheduler = self._own_scheduler
     if self.solver.value: self.pipeline.use_scheduler(self.solver.value)
     steps, seed = self.steps.value, self.seed.value
-    options = dict(num_inference_steps=steps, guidance_scale=self.guidance.value, class_names=self.class_names)
-    labels = None if self.view.value == "all" else [self.label.value]
+    options = dict(num_inference_steps=steps, guidance_scale=self.guidance.value)
+    labels = None if self.view.value == "all" else self.label.value
     if self.view.value == "film":
         return denoising(self.pipeline, labels, seed=seed, **options).strip(min(12, steps + 1))
     return class_sheet(self.pipeline, "seed", range(seed, seed + self.count.value), labels, **options)
@@ -399,12 +396,13 @@ def _code(self:DigitStudio):
     options = f"seed={self.seed.value}, num_inference_steps={self.steps.value}"
     if self.guidance.value != 1: options += f", guidance_scale={self.guidance.value:g}"
     solver = f".use_scheduler({self.solver.value!r})" if self.solver.value else ""
-    return f"pipeline{solver}({0 if self.view.value == 'all' else self.label.value}, {options})"
+    name = self.label.options[0] if self.view.value == "all" else self.label.value
+    return f"pipeline{solver}({name!r}, {options})"
 
 @patch
 def _alt(self:DigitStudio):
     "What the picture shows."
-    name = self.label.options[self.label.value][0]
+    name = self.label.value
     if self.view.value == "film": return f"From noise to {name} in {self.steps.value} steps, seed {self.seed.value}"
     what = "every class, a row for each" if self.view.value == "all" else name
     return f"{self.count.value} drawn images of {what}, a column for each seed from {self.seed.value}"

@@ -3,6 +3,8 @@
     pipeline = DiffusionPipeline.from_pretrained(folder, trust_remote_code=True)
     images = pipeline([0, 1, 2], num_inference_steps=50, seed=0, output_type="pil").images
 
+Classes can be called by number or by name: `pipeline.config.id2label` lists both.
+
 The scheduler in the folder was tried with this model. To use another one that predicts the image from the noise, let it clip:
 `DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config, thresholding=True, sample_max_value=1.0)`.
 """
@@ -35,17 +37,29 @@ def image_generator(seed, index):
 class ClassConditionedPipeline(DiffusionPipeline):
     model_cpu_offload_seq = "unet"
 
-    def __init__(self, unet, scheduler):
+    def __init__(self, unet, scheduler, id2label=None):
         super().__init__()
         self.register_modules(unet=unet, scheduler=scheduler)
+        given = {int(k): name for k, name in (id2label or {}).items()} # JSON has turned the numbers into text
+        self.register_to_config(id2label={k: given.get(k, str(k)) for k in range(unet.config.num_classes)})
         files = {"pipeline.py": __file__, "unet/modeling_ccdiff.py": sys.modules[type(unet).__module__].__file__}
         self._code = {name: Path(file).read_text(encoding="utf-8") for name, file in files.items()}
+
+    def get_label_ids(self, label):
+        "The numbers of the classes that are given by name or number, one or several."
+        values = label.flatten().tolist() if hasattr(label, "flatten") else label
+        values = list(values) if isinstance(values, (list, tuple, range)) else [values]
+        names = self.config.id2label
+        numbers = {**{name: k for k, name in names.items()}, **{k: k for k in names}}
+        if not values or any(value not in numbers for value in values):
+            raise ValueError(f"class_labels={label!r} must be of these classes, by number or name: {names}")
+        return [numbers[value] for value in values]
 
     @torch.no_grad()
     def __call__(
         self,
-        class_labels,               # an int, or a list or tensor of ints: what to draw
-        batch_size=1,               # how many of it, if it is a single int
+        class_labels,               # a name or number, or a list or tensor of them: what to draw
+        batch_size=1,               # how many of it, if it is a single one
         num_inference_steps=1000,   # steps from noise to image: fewer is faster
         generator=None,             # a torch.Generator, or a list with one per image
         seed=None,                  # in place of generator: image i depends only on (seed, i, its label)
@@ -56,10 +70,8 @@ class ClassConditionedPipeline(DiffusionPipeline):
         return_dict=True,
     ):
         config, device = self.unet.config, self._execution_device
-        labels = torch.as_tensor(class_labels).reshape(-1)
-        if labels.numel() == 1: labels = labels.repeat(batch_size)
-        if labels.min() < 0 or labels.max() >= config.num_classes:
-            raise ValueError(f"class_labels must be from 0 to {config.num_classes - 1}, not {labels.tolist()}")
+        labels = torch.tensor(self.get_label_ids(class_labels))
+        if len(labels) == 1: labels = labels.repeat(batch_size)
         if guidance_scale != 1 and not config.null_class:
             raise ValueError("this network was trained without a null class, so guidance_scale must be 1")
         if seed is not None: generator = [image_generator(seed, i) for i in range(len(labels))]
@@ -103,4 +115,4 @@ class ClassConditionedPipeline(DiffusionPipeline):
             config.pop("_name_or_path", None) # where it was loaded from is nobody's business
             if file.name == "model_index.json":
                 config.update(_class_name=["pipeline", "ClassConditionedPipeline"], unet=["modeling_ccdiff", "ClassConditionedUnet"])
-            file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+            file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

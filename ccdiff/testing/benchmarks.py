@@ -85,7 +85,7 @@ def train_recipe(
     run_id = re.sub(r"[^A-Za-z0-9_-]+", "-", f"bench-{label}-{seed}")
     note = run_dir(run_id)/"bench.json"
     if note.exists():
-        return load_pipeline(run_id, "cpu")[0], json.loads(note.read_text(encoding="utf-8"))
+        return load_pipeline(run_id, "cpu"), json.loads(note.read_text(encoding="utf-8"))
 
     options = dict(watch_every=0, num_inference_steps=0, checkpoint_interval=10**9, show_progress=False, run_id=run_id, seed=seed,
                    neptune_experiment="bench") | changes

@@ -316,7 +316,8 @@ def pipeline(self:Trainer) -> ClassConditionedPipeline:
     if self.ema is not None:
         unet = self._averaged
         self.ema.copy_to(unet.parameters())
-    return ClassConditionedPipeline(unet, type(self.scheduler).from_config(self.scheduler.config))
+    scheduler = type(self.scheduler).from_config(self.scheduler.config)
+    return ClassConditionedPipeline(unet, scheduler, id2label=dict(enumerate(self.images.class_names)))
 
 @patch
 def training_state(self:Trainer) -> dict:

@@ -121,7 +121,7 @@ class FeatureNet(nn.Module):
         "Features, float32 `(N, 48)`."
         return self.body(ink * 2 - 1) / self.scale
 
-# %% ../../nbs/evaluate/00_metrics.ipynb #28faf6dd
+# %% ../../nbs/evaluate/00_metrics.ipynb #8584245f
 def image_features(
     nets: list,        # `FeatureNet`s
     ink: torch.Tensor, # float32 (N, C, H, W) in [0, 1]; resized to 28 × 28 if necessary
@@ -288,10 +288,10 @@ def pixel_distances(
 ) -> dict:
     """{metric: (value in [0, 1], influence of every sample `(N,)`)}.
     The share of background; the Wasserstein distances of levels, ink and grain."""
-    pixels, weights = found["pixels"], torch.as_tensor(weights).float()
+    pixels, weights = found["pixels"], torch.as_tensor(weights).double()
     black = (pixels == 0).double().mean(1)
     scale = np.arange(256) / 255
-    distance, slope = wasserstein(scale, level_shares(pixels).numpy(), scale, (weights @ real["levels"]).numpy())
+    distance, slope = wasserstein(scale, level_shares(pixels).numpy(), scale, (weights @ real["levels"].double()).numpy())
     by_level = torch.from_numpy(slope(scale))
     scores = {"background": (float(black.mean()), black),
               "levels": (distance, by_level[pixels.int()].mean(1))}
@@ -354,7 +354,7 @@ class Reference:
             mixed.append((mean, cov))
         return mixed
 
-# %% ../../nbs/evaluate/00_metrics.ipynb #e9a3df51
+# %% ../../nbs/evaluate/00_metrics.ipynb #f2a37ad9
 def class_moments(
     features: list,       # of every net, (N, D)
     labels: torch.Tensor, # int64 (N,)
@@ -386,7 +386,7 @@ def class_pixels(
             found[k][c] = statistics[k][labels == c].quantile(middles)
     return found
 
-# %% ../../nbs/evaluate/00_metrics.ipynb #4b4e8289
+# %% ../../nbs/evaluate/00_metrics.ipynb #51f8aac0
 def draw_by_class(
     labels: torch.Tensor, # int64 (N,)
     counts: torch.Tensor, # int64 (K,): how many of each class, at most as many as there are
@@ -471,9 +471,9 @@ def refuse_prefix(
 # %% ../../nbs/evaluate/00_metrics.ipynb #46f6ebaf
 PROTOCOL = "ccdiff-eval v2" # only numbers of one protocol can be compared
 PROTOCOL_FILES = { # name in ccdiff/weights: sha256
-    "eval_v2.safetensors": "0",
-    "eval_v2.png": "0",
-    "eval_v2.json": "0"}
+    "eval_v2.safetensors": "8e0496395eb60fb8dfaa507e68e3ba8b24948ed12078d878e05624c91e85abbd",
+    "eval_v2.png": "8b5bb7f35999529ef5d031258686252fcf64d4581b276bfa415db325520018bc",
+    "eval_v2.json": "af3f4e10585de417d5d2cfe69eb53ee78cd32be75a05757d47bae45b97422d78"}
 
 def protocol_file(
     name: str, # a key of `PROTOCOL_FILES`
@@ -677,16 +677,17 @@ class Metric:
 
     @property
     def z(self):
-        "How many spreads the value is away from the real mean, on the worse side and at least 0; None if unknown."
+        """How far the value is from the real mean, on the worse side and at least 0; None if unknown.
+        In units of the spread or of the value's own error, whichever is larger."""
         if self.value is None or self.real is None or not self.spread:
             return None
-        z = (self.value - self.real) / self.spread
+        z = (self.value - self.real) / max(self.spread, self.error)
         if self.better == "as real":
             return abs(z)
         return max(0.0, z if self.better == "lower" else -z)
 
 # %% ../../nbs/evaluate/00_metrics.ipynb #4624ff25
-STANDS_OUT = 4.0 # spreads; genuine images get further in any of the metrics in fewer than 5 % of reports
+STANDS_OUT = 4.0 # in `Metric.z`; genuine images get further in any of the metrics in fewer than 5 % of reports
 
 class Metrics(dict):
     "{name: `Metric`}, in the order of `METRICS`; prints as a table."
@@ -717,7 +718,7 @@ class Metrics(dict):
 
     def __repr__(self):
         def show(value, form): return "" if value is None else format(value, form)
-        lines = [f"{'metric':16}{'samples':>9}{'95 % interval':>19}{'real':>9}{'perfect':>9}{'± spread':>10}{'z':>6}"
+        lines = [f"{'metric':16}{'samples':>9}{'95 % interval':>22}{'real':>9}{'perfect':>9}{'± spread':>10}{'z':>6}"
                  f"{'× real':>8}{'× perfect':>10}"]
         for m in self.values():
             if m.value is None:
@@ -725,7 +726,7 @@ class Metrics(dict):
                 continue
             z = show(m.z, ".0f" if m.z is not None and m.z >= 99 else ".1f")
             interval = f"{m.ci95[0]:.4f} to {m.ci95[1]:.4f}" if m.ci95 else ""
-            lines.append(f"{m.name:16}{m.value:9.4f}{interval:>19}{show(m.real, '.4f'):>9}{show(m.perfect, '.4f'):>9}"
+            lines.append(f"{m.name:16}{m.value:9.4f}{interval:>22}{show(m.real, '.4f'):>9}{show(m.perfect, '.4f'):>9}"
                          f"{show(m.spread, '.4f'):>10}{z:>6}{show(m.times_real, '.2f'):>8}{show(m.times_perfect, '.2f'):>10}".rstrip())
         return "\n".join(lines)
 
@@ -757,7 +758,7 @@ def assemble(
             drawn = pairs if name == "twins" else n
             error = error or math.sqrt(max(value * (1 - value), 1 / drawn) / drawn)
             ci95 = wilson_interval(round(value * drawn), drawn)
-            spread = spread and max(spread, 1 / drawn) # one image more or less is no difference
+            spread = None if spread is None else max(spread, 1 / drawn) # one image more or less is no difference
         elif value is not None:
             error = true_error(name, error, spread)
             ci95 = value - 1.96 * error, value + 1.96 * error

@@ -148,7 +148,8 @@ def evaluate_run(
     evaluator = Evaluator(config.dataset, "local", config.data_dir, image_size=config.image_size)
     sampling = {}
     if tuple(config.guidance_interval) != (0, 1): sampling["guidance_interval"] = config.guidance_interval
-    with Run(run_id=trainer.run_id, project=config.neptune_project, resume=True) as evaluator.run:
+    with Run(run_id=trainer.run_id, project=config.neptune_project, resume=True,
+             log_with=config.log_with) as evaluator.run:
         report = evaluator.evaluate(trainer.pipeline, config.evaluate,
                                     num_inference_steps=config.num_inference_steps or 50, seed=config.seed,
                                     guidance_scale=config.guidance_scale, step=trainer.step,

@@ -7,7 +7,8 @@ __all__ = ['QUESTIONS', 'GRADE_CUTS', 'HUMAN_MEAN', 'JUDGES', 'TRAIN_LETTERS', '
            'TEST_FONTS', 'FAMILIES', 'JUDGE_FORMAT', 'LEAST_PER_CLASS', 'Question', 'Answer', 'Stat',
            'summarize_answers', 'Grades', 'Judge', 'JudgeNet', 'to_grades', 'LocalJudge', 'Reading', 'ground_of',
            'stroke_weight', 'stroke_colour', 'paint', 'warp', 'glyph_sheet', 'blur', 'coarsen', 'printed_digits',
-           'Family', 'negatives', 'calibration_error', 'measure_real', 'measure_judge', 'card_table', 'corrupt']
+           'Family', 'negatives', 'calibration_error', 'measure_real', 'measure_judge', 'card_table', 'corrupt',
+           'recolour']
 
 # %% ../../nbs/evaluate/01_judge.ipynb #85981db7
 import hashlib
@@ -528,6 +529,11 @@ def _shuffled_channels(orders):
 def _in_grey(x, g):
     return x.mean(1, keepdim=True).expand_as(x)
 
+def _exchanged_channel(ink, labels, n, g):
+    "An image with one of its three channels from another."
+    a, b = _pick(ink, n, g), _pick(ink, n, g)
+    return torch.where(torch.arange(3)[:, None, None] == torch.randint(3, (n, 1, 1, 1), generator=g), b, a)
+
 def _mixed_channels(ink, labels, n, g):
     "Red, green and blue of three different images."
     return torch.cat([_pick(ink[:, c:c + 1], n, g) for c in range(3)], 1)
@@ -696,6 +702,7 @@ FAMILIES = { # name: how such images are made, and how many of them training see
     "signs": Family(_signs, 0.35, drawn=True, letters=True, counted=False),
     "look-alike letters": Family(_letters(LOOKALIKES), 0, drawn=True, letters=True, counted=False),
     "cycled channels": Family(_recoloured(_shuffled_channels(_cycles)), 0.15, colour=True),
+    "exchanged channel": Family(_exchanged_channel, 0.1, colour=True),
     "swapped channels": Family(_recoloured(_shuffled_channels(_swaps)), 0, colour=True),
     "in grey": Family(_recoloured(_in_grey), 0, colour=True),
     "mixed channels": Family(_mixed_channels, 0, colour=True),
@@ -840,10 +847,30 @@ def corrupt(
     noise = 0.17 * _rand(g, n, 1, 1, 1) * torch.randn(ink.shape, generator=g)
     return torch.where(noisy, ink + noise, ink).clamp(0, 1)
 
+# %% ../../nbs/evaluate/01_judge.ipynb #6a1f0c10
+def recolour(
+    ink: torch.Tensor,    # float32 (N, 3, H, W) in [0, 1]
+    labels: torch.Tensor, # the classes, int64 (N,)
+    g: torch.Generator,   # the numbers drawn
+) -> torch.Tensor:
+    "One image in two in colours between those of two images of its class; same shape and range."
+    n, ground, stroke = len(ink), ground_of(ink), stroke_colour(ink) - ground_of(ink)
+    i, j = torch.empty(2, n, dtype=torch.long)
+    for c in labels.unique():
+        own = (labels == c).nonzero()[:, 0]
+        i[own], j[own] = own[torch.randint(len(own), (2, len(own)), generator=g)]
+    t = _rand(g, n, 1, 1, 1)
+    opacity = ((ink - ground) * stroke).sum(1, keepdim=True) / stroke.square().sum(1, keepdim=True).clamp_min(1e-3)
+    changed = ink - ground + opacity * (torch.lerp(stroke[i], stroke[j], t) - stroke)
+    changed = torch.lerp(ground[i], ground[j], t) + changed
+    return torch.where(_rand(g, n, 1, 1, 1) < 0.5, changed, ink).clamp(0, 1)
+
 # %% ../../nbs/evaluate/01_judge.ipynb #36ab153d
 def _draw_epoch(ink, labels, card, g):
     "One epoch's (images, targets); the target of a negative is the number of classes."
     n = round(0.3 * len(ink))
+    if card["channels"] == 3:
+        ink = recolour(ink, labels, g)
     shares = {k: f.share for k, f in FAMILIES.items() if f.share and f.suits(card)}
     made = []
     for name, share in shares.items():
@@ -924,7 +951,7 @@ def _refuse_to_fit(images):
 def fit(cls: LocalJudge,
         images: ImageSet,            # real images with their classes, in grey or colour, on any ground
         name: str | None = None,     # the judge's name; default: the image set's
-        epochs: int | None = None,   # at least 1; default: as many as make 115,000 real images, a minute on one core
+        epochs: int | None = None,   # at least 1; default: 115,000 real images, but at most 60 epochs: a minute on one core
         seed: int = 0,               # for weights, order, warps, negatives and the held-out part
         letters: bool | None = None, # learn that letters are not digits; default: if the classes are the ten digits
         held_out: float | None = None, # share of every class kept for calibration and references; default: 0.2 to 0.33
@@ -943,7 +970,7 @@ def fit(cls: LocalJudge,
     classes = list(map(str, images.class_names))
     train, held = split_images(images, held_out, seed)
     repeat = max(1, 1000 // len(train))
-    epochs = check_int("epochs", max(1, round(115_000 / (len(train) * repeat))) if epochs is None else epochs, 1)
+    epochs = check_int("epochs", min(60, max(1, 115_000 // (len(train) * repeat))) if epochs is None else epochs, 1)
     ink, held_ink = _to_net_size(to_ink(train.images)), _to_net_size(to_ink(held.images))
     card = {"format": JUDGE_FORMAT, "dataset": images.name, "fingerprint": images.fingerprint, "classes": classes,
             "channels": images.channels, "image_size": images.image_size,

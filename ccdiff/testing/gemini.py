@@ -25,7 +25,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from fastcore.basics import patch
 
-from ..evaluate.gemini import DIGITS, TEXTS, make_prompts, pixels, to_png
+from ..evaluate.gemini import DIGITS, STYLES, make_prompts, pixels, to_png
 
 # %% ../../nbs/testing/02_gemini.ipynb #3be0e742
 class FastClock:
@@ -257,13 +257,11 @@ def say(
 ):
     "What a model says that wants to answer so: a text, or a dict for JSON. `ValueError` for a question that is not the judge's."
     values = {"is_digit": is_digit, "correct_digit": correct_digit, "hand_writing": hand_writing}
-    for style in TEXTS:
-        for joint in (False, True):
-            for prompt in make_prompts(style, class_names, joint):
-                if ask.prompt not in (prompt.text, f"{prompt.system}\n\n{prompt.text}"): continue
-                said = {question: next(word for word, value in choices.items() if value == values[question])
-                        for question, choices in prompt.choices.items()}
-                return said if joint or ask.schema else said[prompt.name]
+    for prompt in (p for style in STYLES for joint in (False, True) for p in make_prompts(style, class_names, joint)):
+        if ask.prompt in (prompt.text, f"{prompt.system}\n\n{prompt.text}"):
+            said = {question: next(word for word, value in choices.items() if value == values[question])
+                    for question, choices in prompt.choices.items()}
+            return said if ask.schema or len(said) > 1 else said[prompt.name]
     raise ValueError(f"not a question of the judge: {ask.prompt!r}")
 
 class Oracle:

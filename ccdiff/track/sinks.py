@@ -351,7 +351,10 @@ def _open(self:NeptuneSink):
     atexit.register(self.close)  # after neptune-scale's own, so it runs before it
     why = "earlier sessions of the run still wait on disk, and come first" if before else ""
     if self.live and self._token and not why:
-        self._sender = _start_sending(self.queue, self._token)
+        try:
+            self._sender = _start_sending(self.queue, self._token)
+        except (OSError, RuntimeError) as error:  # no memory, or Python is ending
+            why = f"its sending process cannot be started ({error})"
     if why := why or (neptune_problem(self._token) if self.live else "offline"):
         _warn(f"Neptune: {why}; the run is queued on disk. `ccdiff-runs sync` sends what has not arrived by its end.")
 

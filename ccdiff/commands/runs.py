@@ -433,7 +433,7 @@ def ui_command(
 
 # %% ../../nbs/commands/02_runs.ipynb #6dc1859c
 def sync_command(
-    args, # parsed arguments: runs_dir, runs, patience, project
+    args, # parsed arguments: runs_dir, runs, patience, project, yes
 ) -> int:
     """`ccdiff-runs sync [RUN …]`: send Neptune's offline queues and check that they emptied; 1 if something is left.
 
@@ -442,11 +442,16 @@ def sync_command(
     if not args.patience > 0:
         raise CcdiffError(f"--patience {args.patience:g} must be a number of seconds above 0, such as 30.")
     def tell(row):
-        left = f", {row['left']} left" if row["left"] else ""
-        reported = f"; the server reported: {row['reported']}" if row["reported"] else ""
-        print(f"{row['run']}: {row['waiting']} operations, {row['state']}{left}{reported}", flush=True)
+        operations, files = row["operations"], row["files"]
+        text = f"{row['run']}: {operations} operation{'s' * (operations != 1)} and {files} file{'s' * (files != 1)}"
+        if row["state"] == "ready":
+            text += f" to {row['project']} …"
+        else:
+            left = f", {row['left']} left" if row["left"] else ""
+            text += f", {row['state']}{left}" + (f"; {row['reported']}" if row["reported"] else "")
+        print(_plain(text), flush=True)
     runs = [find_run(r, args.runs_dir) for r in args.runs] or None
-    rows = sync_offline(args.runs_dir, runs, patience=args.patience, project=args.project, on_result=tell)
+    rows = sync_offline(args.runs_dir, runs, patience=args.patience, project=args.project, yes=args.yes, tell=tell)
     if not rows: print(f"No offline queue in {runs_dir(args.runs_dir)}: nothing to send.")
     return 1 if any(r["left"] for r in rows) else 0
 
@@ -510,6 +515,8 @@ def _parser():
     sync.add_argument("runs", nargs="*", metavar="RUN", help="ids, or their beginnings (default: all runs)")
     sync.add_argument("--project", metavar="WORKSPACE/PROJECT",
                       help="where to send them (default: the project that each run was made for)")
+    sync.add_argument("--yes", action="store_true",
+                      help="send runs that were made elsewhere, too; needs --project (default: leave them on disk)")
     sync.add_argument("--patience", type=float, default=30, metavar="SECONDS",
                       help="give a queue up after so long without progress (default: 30)")
     return p

@@ -195,7 +195,7 @@ def _images(files):
             continue
         try:
             shown.append((f"{item.step:.15g}", _data_url(item.read(1_000_000), item.mime_type)))
-        except CcdiffError as error:
+        except (CcdiffError, OSError) as error:
             problems.append(str(error))
     return shown, problems
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CcdiffError', 'check_choice', 'check_int', 'check_number', 'stateless_seed', 'check_run_id', 'new_run_id', 'runs_dir',
-           'run_dir', 'fsync', 'atomic_write', 'keep_memory']
+           'run_dir', 'printable', 'read_file', 'fsync', 'atomic_write', 'keep_memory']
 
 # %% ../nbs/00_core.ipynb #92efcde8
 import ctypes
@@ -17,6 +17,7 @@ import operator
 import os
 import re
 import secrets
+import stat
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -137,6 +138,36 @@ def run_dir(
 ) -> Path:
     "The folder of one run, `<runs>/<run id>`; it need not exist yet. `CcdiffError` for an id that is not a plain name."
     return runs_dir(root) / check_run_id(run_id)
+
+# %% ../nbs/00_core.ipynb #718d896b
+# control characters, marks that turn the direction of writing, line and paragraph separators, halves of characters
+_unprintable = re.compile("[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]")
+
+def printable(
+    text,           # a text, or anything that has one
+    keep: str = "", # characters to leave as they are, such as "\n\t" in a text of several lines
+) -> str:
+    r"`text` with every character that controls a terminal or hides others written as an escape, such as `\x1b`."
+    return _unprintable.sub(lambda c: c[0] if c[0] in keep else ascii(c[0])[1:-1], str(text))
+
+# %% ../nbs/00_core.ipynb #2cb3dd78
+def read_file(
+    path,       # the file
+    limit: int, # the most bytes that it may have
+) -> bytes:
+    """The bytes of a regular file; a symbolic link as its last part is not followed. `CcdiffError` for a link, a pipe,
+    a device and a larger file; `OSError` if it is missing or cannot be read."""
+    link, wait = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_NONBLOCK", 0) # not on Windows
+    if os.path.islink(path):
+        raise CcdiffError(f"{printable(path)} is a symbolic link, which is not followed.")
+    with open(os.open(path, os.O_RDONLY | link | wait | getattr(os, "O_BINARY", 0)), "rb") as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            raise CcdiffError(f"{printable(path)} is not a regular file.")
+        data = file.read(limit + 1) if about.st_size <= limit else b""
+        if max(about.st_size, len(data)) > limit:
+            raise CcdiffError(f"{printable(path)} has {about.st_size} bytes; at most {limit} are read.")
+    return data
 
 # %% ../nbs/00_core.ipynb #3c359a41
 def fsync(

@@ -6,7 +6,7 @@
 __all__ = ['MANIFEST', 'FORMAT', 'create_checkpoint_path', 'checkpoint_step', 'list_checkpoints', 'previous_folder',
            'atomic_folder', 'seal_checkpoint', 'verify_checkpoint', 'find_checkpoint', 'resolve_checkpoint',
            'write_parent', 'read_parent', 'forks_of', 'prune_checkpoints', 'supersede_checkpoints', 'clean_leftovers',
-           'RunLock']
+           'FileLock', 'is_locked', 'RunLock']
 
 # %% ../nbs/04_folders.ipynb #7a1d9cbf
 import hashlib
@@ -26,7 +26,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 import ccdiff
-from .core import CcdiffError, atomic_write, check_int, check_run_id, fsync, run_dir, runs_dir
+from .core import CcdiffError, atomic_write, check_int, check_run_id, fsync, printable, read_file, run_dir, runs_dir
 
 # %% ../nbs/04_folders.ipynb #5bf6e8a4
 MANIFEST = "manifest.json" # its name in every checkpoint
@@ -57,10 +57,13 @@ def list_checkpoints(
 ) -> list:
     """The run's step folders (`Path`s) in ascending order, whether they verify or not; empty if there are none.
 
-    `CcdiffError` if they cannot be read."""
+    `CcdiffError` if they cannot be read, or lie behind a symbolic link, which may lead anywhere."""
     folder = run_dir(run_id, root) / "checkpoints"
     found = []
     try:
+        if folder.is_symlink():
+            raise CcdiffError(f"{folder} is a symbolic link, which is not followed; put a folder in its place, or "
+                              "let --runs-dir name the place that it leads to.")
         for path in folder.iterdir():
             with suppress(CcdiffError): found.append((checkpoint_step(path), path))
     except (FileNotFoundError, NotADirectoryError): return []
@@ -166,9 +169,7 @@ def seal_checkpoint(
 def _read_manifest(path):
     """The manifest of a checkpoint folder as a dict whose entries have the right types; raises `CcdiffError` for
     anything else."""
-    file = path / MANIFEST
-    if file.stat().st_size > 2**22: raise CcdiffError("manifest.json is larger than any manifest")
-    raw = file.read_bytes()
+    raw = read_file(path / MANIFEST, 2**22)
     try: body = json.loads(raw)
     except (ValueError, RecursionError): raise CcdiffError("manifest.json is not JSON") from None
     if not isinstance(body, dict) or type(body.get("format")) is not int:
@@ -287,7 +288,7 @@ def read_parent(
     Raises `CcdiffError` if its parent.json cannot be read."""
     file = run_dir(run_id, root) / "parent.json"
     try:
-        note = json.loads(file.read_text(encoding="utf-8"))
+        note = json.loads(read_file(file, 2**16))
         return check_run_id(note["run_id"]), check_int("step", note["step"])
     except (FileNotFoundError, NotADirectoryError): return None
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as e:
@@ -297,10 +298,16 @@ def forks_of(
     run_id: str, # the parent
     root=None,   # the runs directory; None for the default
 ) -> dict:
-    """`{fork's run id: step}` for every run that was forked from `run_id`.
+    """`{fork's run id: step}` for every run that was forked from `run_id`; a folder whose name no run can have is
+    passed over.
 
     Raises `CcdiffError` if a run's parent.json cannot be read."""
-    notes = {f.parent.name: read_parent(f.parent.name, root) for f in sorted(runs_dir(root).glob("*/parent.json"))}
+    notes = {}
+    for file in sorted(runs_dir(root).glob("*/parent.json")):
+        with suppress(CcdiffError):
+            check_run_id(file.parent.name)
+            notes[file.parent.name] = None
+    notes = {fork: read_parent(fork, root) for fork in notes}
     return {fork: note[1] for fork, note in notes.items() if note and note[0] == run_id}
 
 # %% ../nbs/04_folders.ipynb #039de4e6
@@ -367,7 +374,7 @@ def clean_leftovers(
 
     `OSError` if one cannot be deleted."""
     folder = run_dir(run_id, root) / "checkpoints"
-    if not folder.is_dir(): return []
+    if folder.is_symlink() or not folder.is_dir(): return []
     for previous in folder.glob(".step_*.previous"):
         path = folder / previous.name.removeprefix(".").removesuffix(".previous")
         if os.path.lexists(path): _delete(previous)
@@ -379,12 +386,55 @@ def clean_leftovers(
 # %% ../nbs/04_folders.ipynb #1b18bdc3
 _locks = weakref.WeakSet()
 
-def _forget_locks():
-    """In a forked child: close the inherited files, so that a child that outlives its parent does not hold the parent's
-    lock."""
-    for lock in list(_locks): lock.__exit__()
+class FileLock:
+    """Holds a file locked until `release`, or until the process ends, however it ends; children that are forked do not
+    hold it. `BlockingIOError` if another holds it, `OSError` if it cannot be made. POSIX only (`flock`)."""
+    def __init__(
+        self,
+        file, # the file; made if it is missing
+    ):
+        import fcntl # not on Windows
+        self.fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.truncate(self.fd, 0)
+            os.write(self.fd, f"pid {os.getpid()} on {socket.gethostname()}".encode())
+        except OSError:
+            self.release()
+            raise
+        _locks.add(self)
 
-if hasattr(os, "register_at_fork"): os.register_at_fork(after_in_child=_forget_locks)
+    def release(self):
+        "Let it go; a second time does nothing."
+        fd, self.fd = self.fd, None
+        if fd is not None:
+            os.close(fd)
+
+def is_locked(
+    file, # the file of a `FileLock`
+) -> bool:
+    "Whether a process holds the lock now. No: where there is no such file."
+    try:
+        import fcntl # not on Windows
+        fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except (ImportError, OSError):
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB) # two that look do not disturb each other
+        return False
+    except BlockingIOError:
+        return True
+    except OSError: # a file system without locks
+        return False
+    finally:
+        os.close(fd)
+
+def _release_locks():
+    for lock in list(_locks):
+        lock.release()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_release_locks)
 
 # %% ../nbs/04_folders.ipynb #994480fe
 class RunLock:
@@ -398,28 +448,22 @@ class RunLock:
     ):
         self.run_id, self.root = run_id, root
         self.file = run_dir(run_id, root) / ".lock"
-        self.fd = None
+        self.lock = None
 
     def __enter__(self):
-        import fcntl # not on Windows
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            self.fd = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.truncate(self.fd, 0)
-            os.write(self.fd, f"pid {os.getpid()} on {socket.gethostname()}".encode())
+            self.lock = FileLock(self.file)
             clean_leftovers(self.run_id, self.root)
         except BlockingIOError:
-            holder = os.read(self.fd, 200).decode(errors="replace")
-            self.__exit__()
+            holder = printable(read_file(self.file, 2**16)[:200].decode(errors="replace"))
             raise CcdiffError(f"run {self.run_id!r} is being trained by another process ({holder}): "
                               "wait for it, stop it, or fork the run.") from None
         except OSError as e:
             self.__exit__()
             raise CcdiffError(f"cannot lock {self.file}: {e}") from e
-        _locks.add(self)
         return self
 
     def __exit__(self, *exc):
-        fd, self.fd = self.fd, None
-        if fd is not None: os.close(fd)
+        if self.lock is not None:
+            self.lock.release()

@@ -384,19 +384,10 @@ def report_command(
     return 0
 
 def ui_command(
-    args, # parsed arguments: runs_dir, runs, port, no_browser, trackio
+    args, # parsed arguments: runs_dir, runs, port, no_browser
 ) -> int:
-    """`ccdiff-runs ui [RUN …]`: serve the report on 127.0.0.1 until Ctrl-C; with `--trackio` export to Trackio and open
-    its dashboard instead."""
+    "`ccdiff-runs ui [RUN …]`: serve the report on 127.0.0.1 until Ctrl-C."
     runs = [find_run(r, args.runs_dir) for r in args.runs] or None
-    if args.trackio:
-        from ccdiff.track.sinks import export_trackio
-        ids = export_trackio(runs, args.trackio, args.runs_dir)
-        print(f"{len(ids)} runs are in the Trackio project {args.trackio!r}.")
-        import trackio
-        trackio.show(project=args.trackio, host="127.0.0.1", server_port=args.port or None, share=False,
-                     open_browser=not args.no_browser, block_thread=True)
-        return 0
     server = report_server(runs, args.runs_dir, args.port)
     print(f"{server.url}  (Ctrl-C ends it)", flush=True)
     if not args.no_browser: webbrowser.open(server.url)
@@ -407,7 +398,7 @@ def ui_command(
 
 # %% ../../nbs/commands/02_runs.ipynb #6dc1859c
 def sync_command(
-    args, # parsed arguments: runs_dir, runs, patience, project
+    args, # parsed arguments: runs_dir, runs, patience, project, yes
 ) -> int:
     """`ccdiff-runs sync [RUN …]`: send Neptune's offline queues and check that they emptied; 1 if something is left.
 
@@ -416,11 +407,16 @@ def sync_command(
     if not args.patience > 0:
         raise CcdiffError(f"--patience {args.patience:g} must be a number of seconds above 0, such as 30.")
     def tell(row):
-        left = f", {row['left']} left" if row["left"] else ""
-        reported = f"; the server reported: {row['reported']}" if row["reported"] else ""
-        print(f"{row['run']}: {row['waiting']} operations, {row['state']}{left}{reported}", flush=True)
+        operations, files = row["operations"], row["files"]
+        text = f"{row['run']}: {operations} operation{'s' * (operations != 1)} and {files} file{'s' * (files != 1)}"
+        if row["state"] == "ready":
+            text += f" to {row['project']} …"
+        else:
+            left = f", {row['left']} left" if row["left"] else ""
+            text += f", {row['state']}{left}" + (f"; {row['reported']}" if row["reported"] else "")
+        print(_plain(text), flush=True)
     runs = [find_run(r, args.runs_dir) for r in args.runs] or None
-    rows = sync_offline(args.runs_dir, runs, patience=args.patience, project=args.project, on_result=tell)
+    rows = sync_offline(args.runs_dir, runs, patience=args.patience, project=args.project, yes=args.yes, tell=tell)
     if not rows: print(f"No offline queue in {runs_dir(args.runs_dir)}: nothing to send.")
     return 1 if any(r["left"] for r in rows) else 0
 
@@ -480,12 +476,12 @@ def _parser():
     ui.add_argument("runs", nargs="*", metavar="RUN", help="ids, or their beginnings (default: all runs)")
     ui.add_argument("--port", type=int, default=0, help="the port on 127.0.0.1 (default: a free one)")
     ui.add_argument("--no-browser", action="store_true", help="print the address and open nothing (default: open it)")
-    ui.add_argument("--trackio", nargs="?", const="ccdiff", metavar="PROJECT",
-                    help="export to this Trackio project (ccdiff if none is named) and open Trackio's dashboard")
     sync = command("sync", sync_command, "send Neptune's offline queues to the server that NEPTUNE_API_TOKEN names")
     sync.add_argument("runs", nargs="*", metavar="RUN", help="ids, or their beginnings (default: all runs)")
     sync.add_argument("--project", metavar="WORKSPACE/PROJECT",
                       help="where to send them (default: the project that each run was made for)")
+    sync.add_argument("--yes", action="store_true",
+                      help="send runs that were made elsewhere, too; needs --project (default: leave them on disk)")
     sync.add_argument("--patience", type=float, default=30, metavar="SECONDS",
                       help="give a queue up after so long without progress (default: 30)")
     return p

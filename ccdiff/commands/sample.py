@@ -55,7 +55,7 @@ def draw(
 
     Raises `CcdiffError` for anything that cannot be drawn or written."""
     from ccdiff.checkpoint import load_pipeline
-    from ccdiff.data import image_grid
+    from ccdiff.data import denormalize, image_grid
     from ccdiff.model.pipeline import sample_images
     from ccdiff.plots import check_image_path, save_image
     out = check_image_path(args.out)
@@ -68,7 +68,7 @@ def draw(
     images = sample_images(pipeline, labels, args.num_inference_steps, args.seed, args.guidance_scale,
                            guidance_interval=args.guidance_interval, show_progress=sys.stderr.isatty())
     scale = max(1, 56 // images.shape[-1]) # tiles about 56 pixels wide
-    return save_image(image_grid(images, labels, columns=per_class, class_names=names, scale=scale), out)
+    return save_image(image_grid(denormalize(images), labels, columns=per_class, class_names=names, scale=scale), out)
 
 # %% ../../nbs/commands/01_sample.ipynb #2971197b
 def build_parser() -> argparse.ArgumentParser:

@@ -91,7 +91,8 @@ def build_parser() -> argparse.ArgumentParser:
     hints, comments = get_type_hints(TrainConfig, include_extras=True), docments(TrainConfig, returns=False)
     for title, names in options_by_section().items():
         group = parser.add_argument_group(title)
-        for name in names: add_flag(group, name, hints[name], comments[name] or "")
+        for name in names:
+            if name != "preset": add_flag(group, name, hints[name], comments[name] or "")
     return parser
 
 # %% ../../nbs/commands/00_train.ipynb #2e465ebf
@@ -102,7 +103,7 @@ def config_of_flags(
     given = dict(given)
     mode, preset = given.get("neptune_mode", "new"), given.pop("preset", None)
     if mode == "new" or "resume_from_run_id" not in given: return TrainConfig.preset(preset or DEFAULT_PRESET, **given)
-    if preset: given = with_preset(preset, given)
+    if preset: given = {"preset": preset, **with_preset(preset, given)}
     run, step = given.pop("resume_from_run_id"), given.pop("resume_from_step", None)
     given.pop("neptune_mode")
     return TrainConfig.of_run(run, step, mode, **given)
@@ -147,7 +148,8 @@ def evaluate_run(
     evaluator = Evaluator(config.dataset, "local", config.data_dir, image_size=config.image_size)
     sampling = {}
     if tuple(config.guidance_interval) != (0, 1): sampling["guidance_interval"] = config.guidance_interval
-    with Run(run_id=trainer.run_id, project=config.neptune_project, resume=True) as evaluator.run:
+    with Run(run_id=trainer.run_id, project=config.neptune_project, resume=True,
+             log_with=config.log_with) as evaluator.run:
         report = evaluator.evaluate(trainer.pipeline, config.evaluate,
                                     num_inference_steps=config.num_inference_steps or 50, seed=config.seed,
                                     guidance_scale=config.guidance_scale, step=trainer.step,

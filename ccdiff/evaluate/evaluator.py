@@ -31,7 +31,7 @@ from .. import __version__
 from ..core import CcdiffError, atomic_write, check_choice, check_int, run_dir, runs_dir
 from ..data import ImageSet, image_grid, load_images, resize_images
 from .controls import control_rows, corrected, judge_trust, make_controls
-from .gemini import SYSTEM_PROMPT, GeminiJudge
+from .gemini import GeminiJudge, make_prompts
 from .judge import FAMILIES, JUDGES, QUESTIONS, LocalJudge
 from .metrics import PROTOCOL, Reference, measure, wilson_interval
 from ..folders import resolve_checkpoint
@@ -133,7 +133,7 @@ def summarize_judge(
                "notes": getattr(grades, "notes", []), "versions": grades.versions, "questions": questions, "trust": trust, "joint": {},
                "judge_untrusted": bool(trust["untrusted"]), "controls": grades.controls}
     if isinstance(judge, GeminiJudge):
-        summary |= {"prompts": {p.name: p.text for p in judge.prompts}, "system_prompt": SYSTEM_PROMPT}
+        summary |= {"prompts": {p.name: p.text for p in judge.prompts}, "system_prompts": {p.name: p.system for p in judge.prompts}}
     if isinstance(judge, LocalJudge):
         summary["card"] = judge.card.get("measured", {})
     return summary
@@ -615,7 +615,7 @@ def report_html(
     for j in judges:
         parts += [_dim(f"{j['id']}: {note}") for note in j["notes"]]
         parts += [_dim(f"{name}: {text}") for name, text in j.get("prompts", {}).items()]
-        if "system_prompt" in j: parts.append(_dim(f"system: {j['system_prompt']}"))
+        parts += [_dim(f"{name}, system: {text}") for name, text in j.get("system_prompts", {}).items()]
     about = json.dumps({"settings": d["settings"], "software": d["software"]}, indent=1, ensure_ascii=False)
     content = f'<style>{_style}</style><div class="cc">{"".join(parts)}<pre>{_esc(about)}</pre></div>'
     if not page: return content
@@ -706,10 +706,10 @@ def start(
         config |= {"gemini_model": gemini.model, "gemini_api_rpm": gemini.rpm, "gemini_joint": gemini.joint, "gemini_votes": gemini.votes}
     self.call("log_configs", {f"evals/config/{name}": value for name, value in config.items()})
     for name, judge in judges.items():
-        system, asked = f"no words: a network, {judge.id}", {q.name: q.meaning for q in QUESTIONS.values()}
-        if isinstance(judge, GeminiJudge): system, asked = SYSTEM_PROMPT, {q: p.text for p in judge.prompts for q in p.questions}
+        asked = {q.name: (q.meaning, f"no words: a network, {judge.id}") for q in QUESTIONS.values()}
+        if isinstance(judge, GeminiJudge): asked = {q: (p.text, p.system) for p in judge.prompts for q in p.choices}
         words = {}
-        for question, text in asked.items():
+        for question, (text, system) in asked.items():
             words |= {f"{_root(name)}/{question}/prompt": text, f"{_root(name)}/{question}/system_prompt": system}
         self.call("log_string_series", words, step=self.step)
 

@@ -4,14 +4,17 @@
 
 # %% auto #0
 __all__ = ['QUESTIONS', 'GRADE_CUTS', 'HUMAN_MEAN', 'JUDGES', 'TRAIN_LETTERS', 'TEST_LETTERS', 'LOOKALIKES', 'TRAIN_FONTS',
-           'TEST_FONTS', 'FAMILIES', 'Question', 'Answer', 'Stat', 'summarize_answers', 'Grades', 'Judge', 'JudgeNet',
-           'to_grades', 'LocalJudge', 'Reading', 'warp', 'glyph_sheet', 'blur', 'coarsen', 'printed_digits', 'Family',
-           'negatives', 'calibration_error', 'measure_judge', 'card_table', 'corrupt']
+           'TEST_FONTS', 'FAMILIES', 'JUDGE_FORMAT', 'LEAST_PER_CLASS', 'Question', 'Answer', 'Stat',
+           'summarize_answers', 'Grades', 'Judge', 'JudgeNet', 'to_grades', 'LocalJudge', 'Reading', 'ground_of',
+           'stroke_weight', 'stroke_colour', 'paint', 'warp', 'glyph_sheet', 'blur', 'coarsen', 'printed_digits',
+           'Family', 'negatives', 'calibration_error', 'measure_real', 'measure_judge', 'card_table', 'corrupt']
 
 # %% ../../nbs/evaluate/01_judge.ipynb #85981db7
 import hashlib
 import json
 import math
+import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -28,9 +31,10 @@ from fastcore.basics import patch
 from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
+from tqdm.auto import tqdm
 
-from ..core import CcdiffError, atomic_write, check_choice, check_int
-from ..data import ImageSet, split_images
+from ..core import CcdiffError, atomic_write, check_choice, check_int, check_number
+from ..data import ImageSet, data_dir, split_images
 from .metrics import bootstrap_interval, to_ink, wilson_interval
 from ..torch_utils import generator
 
@@ -139,8 +143,8 @@ class Judge(Protocol):
 
     def grade(
         self,
-        images,  # (N, 1, 28, 28): uint8, or float in [-1, 1]
-        targets, # (N,): the digit asked for
+        images,  # (N, C, H, W): uint8, or float in [-1, 1]
+        targets, # (N,): the class asked for
         on: Callable[[Answer], None] | None = None, # called with each answer as it comes
     ) -> Grades:
         "The `Grades` of a batch."
@@ -187,6 +191,10 @@ def to_grades(
 # %% ../../nbs/evaluate/01_judge.ipynb #769ff74f
 JUDGES = ("mnist", "digits") # the judges in the package
 
+def _noun(card):
+    "What the judge's images are called."
+    return "digit" if card["classes"] == list("0123456789") else "image"
+
 class LocalJudge:
     "A judge that needs no key: a small network with a class for what is not a digit, calibrated on real images."
     def __init__(self,
@@ -206,22 +214,28 @@ class LocalJudge:
 def load(cls: LocalJudge,
          name: str = "mnist", # a judge of the package, or of `folder`
          folder=None) -> LocalJudge: # where a judge was saved; default: the package's own
-    "A saved judge. `CcdiffError` if there is none of that name, or its weights do not have the sha256 on its card."
+    "A saved judge. `CcdiffError` if there is none of that name, or its files are damaged."
     if folder is None:
         check_choice("judge", name, JUDGES, hint="For other images use LocalJudge.fit(images).")
         folder = files("ccdiff") / "weights"
     path = Path(folder) / f"judge_{name}.json"
     if not path.is_file():
         raise CcdiffError(f"there is no judge {name!r} in {folder}: {path.name} is missing.")
-    card, weights = json.loads(path.read_text(encoding="utf-8")), path.with_suffix(".safetensors").read_bytes()
-    if hashlib.sha256(weights).hexdigest() != card["sha256"]:
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        weights = path.with_suffix(".safetensors").read_bytes()
+        is_whole = hashlib.sha256(weights).hexdigest() == card["sha256"]
+        num_classes, channels = len(card["classes"]), card["channels"]
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise CcdiffError(f"the judge {path} cannot be read ({e!r}); install ccdiff again or fit the judge again.") from e
+    if not is_whole:
         raise CcdiffError(f"{path.with_suffix('.safetensors')} is not the file its card describes (sha256 differs); "
                           "install ccdiff again or fit the judge again.")
     tensors = {k: v.float() for k, v in safetensors.torch.load(weights).items()}
-    net = JudgeNet(len(card["classes"]), card["channels"])
+    net = JudgeNet(num_classes, channels)
     state = {k: tensors.get(f"net.{k}", v) for k, v in net.state_dict().items()} # batch norm's counters are not stored
     net.load_state_dict(state)
-    return cls(net.eval(), card, [tensors[f"reference.{c}"] for c in range(len(card["classes"]))], name)
+    return cls(net.eval(), card, [tensors[f"reference.{c}"] for c in range(num_classes)], name)
 
 @patch
 def save(self: LocalJudge,
@@ -247,8 +261,14 @@ class Reading:
 
 # %% ../../nbs/evaluate/01_judge.ipynb #9f05ed1e
 def _border(ink):
-    "Mean ink of each image's outermost pixels, (N,)."
-    return torch.cat([ink[..., 0, :], ink[..., -1, :], ink[..., 0], ink[..., -1]], -1).mean((1, 2))
+    "Each image's outermost pixels, (N, C, 4 · side)."
+    return torch.cat([ink[..., 0, :], ink[..., -1, :], ink[..., 0], ink[..., -1]], -1)
+
+def ground_of(
+    ink: torch.Tensor, # float32 (N, C, H, W) in [0, 1]
+) -> torch.Tensor:
+    "The ground of each image, `(N, C, 1, 1)`: the median of its outermost pixels."
+    return _border(ink).median(-1).values[..., None, None]
 
 def _to_net_size(ink):
     "Ink resized to the 28 × 28 of the network, (N, C, 28, 28)."
@@ -260,7 +280,7 @@ def _to_net_size(ink):
 def read(self: LocalJudge,
          images, # (N, C, H, W) as the judge was fitted on: uint8, or float in [0, 1] or [-1, 1]
          value_range: str | None = None) -> Reading: # see `metrics.to_ink`
-    "The `Reading` of a batch. `CcdiffError` for images of another size, dark on light, or refused by `metrics.to_ink`."
+    "The `Reading` of a batch. `CcdiffError` for images of another size, inverted, or refused by `metrics.to_ink`."
     ink, card = to_ink(images, value_range), self.card
     shape = card["channels"], card["image_size"], card["image_size"]
     if ink.shape[1:] != shape:
@@ -268,15 +288,20 @@ def read(self: LocalJudge,
                           "(`ccdiff.data.resize_images`) or fit a judge on your own: `LocalJudge.fit(images)`.")
     edge = max(1, ink.shape[-1] // 14)
     middle = ink[..., 2 * edge:-2 * edge, 2 * edge:-2 * edge].mean((1, 2, 3))
-    border = _border(ink)
+    border = _border(ink).mean((1, 2))
     if abs(border.median() - card["border"]) > 0.6 and abs((border - middle).median()) > 0.05:
-        raise CcdiffError(f"the images seem inverted: their border has a median ink of {border.median():.2f}, the "
+        raise CcdiffError(f"the images seem inverted: their border has a median brightness of {border.median():.2f}, the "
                           f"judge was fitted on {card['border']:.2f}. Pass 255 - images (or 1 - images, or -images).")
+    return self.interpret(*self.net.predict(_to_net_size(ink)))
 
-    logits, features = self.net.predict(_to_net_size(ink))
-    p = (logits / card["temperature"]).softmax(1)
+@patch
+def interpret(self: LocalJudge,
+              logits: torch.Tensor, # float32 (N, num_classes + 1), of the judge's network
+              features: torch.Tensor) -> Reading: # float32 (N, 64)
+    "The `Reading` of what the network said."
+    p = (logits / self.card["temperature"]).softmax(1)
     digit = torch.where(p[:, -1] > 0.99, -1, p[:, :-1].argmax(1))
-    return Reading(p, features, 1 - p[:, -1] >= card["threshold"], digit)
+    return Reading(p, features, 1 - p[:, -1] >= self.card["threshold"], digit)
 
 # %% ../../nbs/evaluate/01_judge.ipynb #21a5cf11
 def _nearest(features, references, k=5, skip_self=False):
@@ -317,19 +342,50 @@ def grade(self: LocalJudge,
     typicality = self.typicality(seen.features, targets)
     grades, best = to_grades(typicality), seen.probabilities[:, :-1].max(1)
 
-    answers = []
+    answers, noun = [], _noun(self.card)
     def answer(sample, question, value, raw):
         answers.append(Answer(sample, question, int(value), raw=raw, model_version=self.id))
         if on:
             on(answers[-1])
 
     for i, target in enumerate(targets):
-        answer(i, "is_digit", seen.is_digit[i], f"p(digit)={1 - seen.probabilities[i, -1]:.3f}")
+        answer(i, "is_digit", seen.is_digit[i], f"p({noun})={1 - seen.probabilities[i, -1]:.3f}")
         answer(i, "correct_digit", seen.digit[i] == target, f"{int(best.indices[i])}, p={best.values[i]:.3f}")
         answer(i, "hand_writing", grades[i], f"typicality p={typicality[i]:.3f}")
     return Grades(self.id, targets, answers, versions={self.id: len(answers)})
 
-# %% ../../nbs/evaluate/01_judge.ipynb #f063bf47
+# %% ../../nbs/evaluate/01_judge.ipynb #6a1f0c01
+def stroke_weight(
+    ink: torch.Tensor, # float32 (N, C, H, W) in [0, 1]
+) -> torch.Tensor:
+    "How far each pixel is from its image's ground, summed over the channels: `(N, 1, H, W)`, at least 0."
+    return (ink - ground_of(ink)).abs().sum(1, keepdim=True)
+
+def stroke_colour(
+    ink: torch.Tensor, # float32 (N, C, H, W) in [0, 1]
+) -> torch.Tensor:
+    "The colour of each image's strokes, `(N, C, 1, 1)`; in grey, white on a dark ground and black on a light one."
+    if ink.shape[1] == 1:
+        return (ground_of(ink) < 0.5).float()
+    weight = stroke_weight(ink).square()
+    return (ink * weight).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True).clamp_min(1e-9)
+
+def paint(
+    strokes: torch.Tensor, # float32 (n, 1 or C, 28, 28) in [0, 1]
+    ink: torch.Tensor,     # real images, float32 (N, C, 28, 28) in [0, 1]
+    g: torch.Generator,    # its seed gives the colours; no numbers are drawn from it
+) -> torch.Tensor:
+    """Strokes on the ground of a real image and in the colour of its strokes, `(n, C, 28, 28)` in [0, 1].
+    In colour, one image in two has strokes of any colour."""
+    n, c = len(strokes), ink.shape[1]
+    own = torch.Generator().manual_seed(g.initial_seed()) # so that grey and colour have the same shapes
+    real = _pick(ink, n, own)
+    colour = stroke_colour(real)
+    if c == 3:
+        colour = torch.where(_rand(own, n, 1, 1, 1) < 0.5, _rand(own, n, c, 1, 1), colour)
+    ground = ground_of(real)
+    return ground + strokes.clamp(0, 1) * (colour - ground)
+
 def _rand(g, *shape):
     return torch.rand(*shape, generator=g)
 
@@ -337,17 +393,18 @@ def _pick(ink, n, g):
     "n of the images, with replacement."
     return ink[torch.randint(len(ink), (n,), generator=g)]
 
+# %% ../../nbs/evaluate/01_judge.ipynb #f063bf47
 def _uniform(ink, labels, n, g):
-    return _rand(g, n, 1, 28, 28) * (0.3 + 0.7 * _rand(g, n, 1, 1, 1))
+    return _rand(g, n, ink.shape[1], 28, 28) * (0.3 + 0.7 * _rand(g, n, 1, 1, 1))
 
 def _gaussian(ink, labels, n, g):
-    return 0.5 + 0.3 * torch.randn(n, 1, 28, 28, generator=g)
+    return 0.5 + 0.3 * torch.randn(n, ink.shape[1], 28, 28, generator=g)
 
 def _salt(ink, labels, n, g):
     return (_rand(g, n, 1, 28, 28) < 0.05 + 0.45 * _rand(g, n, 1, 1, 1)).float()
 
 def _blank(ink, labels, n, g):
-    "One level of grey, with a little noise."
+    "One level, with a little noise."
     level = (_rand(g, n, 1, 1, 1) * 1.6 - 0.6).clamp_min(0)
     return level + 0.05 * _rand(g, n, 1, 1, 1) * torch.randn(n, 1, 28, 28, generator=g)
 
@@ -369,9 +426,8 @@ def _stripes(ink, labels, n, g):
     cross = torch.sin((freq + 0.25) * (y * angle.cos() - x * angle.sin()) + phase)
     return torch.sigmoid(6 * torch.where(both < 0.4, wave * cross, wave))
 
-# %% ../../nbs/evaluate/01_judge.ipynb #b036e0a9
 def _scribble(ink, labels, n, g):
-    "Two to five random Bézier strokes."
+    "Two to five random Bézier strokes of a pen's width."
     strokes = torch.randint(2, 6, (n, 1), generator=g)
     p = _rand(g, n, 5, 4, 2) * 20 + 4
     t = torch.linspace(0, 1, 24).view(1, 1, 24, 1)
@@ -382,27 +438,28 @@ def _scribble(ink, labels, n, g):
     distance = torch.cat([torch.cdist(pixels.expand(len(c), -1, -1), c).amin(2) for c in curve.split(500)])
     return torch.sigmoid(3 * (1 + 0.9 * _rand(g, n, 1) - distance)).reshape(n, 1, 28, 28)
 
+# %% ../../nbs/evaluate/01_judge.ipynb #b036e0a9
 def _jigsaw(ink, labels, n, g):
-    "The sixteen 7 × 7 tiles of a digit, shuffled."
+    "The sixteen 7 × 7 tiles of an image, shuffled."
     tiles = F.unfold(_pick(ink, n, g), 7, stride=7)
     order = _rand(g, n, 1, 16).argsort(2).expand_as(tiles)
     return F.fold(tiles.gather(2, order), 28, 7, stride=7)
 
 def _erased(ink, labels, n, g):
-    "A digit of which only a small window is left."
+    "An image of which only a small window is left."
     x = _pick(ink, n, g)
-    at = torch.multinomial(x.flatten(1) + 1e-9, 1, generator=g)
+    at = torch.multinomial(stroke_weight(x).flatten(1) + 1e-9, 1, generator=g)
     rows = (torch.arange(28) - at // 28).abs() < 3 + 3 * _rand(g, n, 1)
     columns = (torch.arange(28) - at % 28).abs() < 3 + 3 * _rand(g, n, 1)
-    return x * (rows[:, None, :, None] & columns[:, None, None, :])
+    return torch.where(rows[:, None, :, None] & columns[:, None, None, :], x, ground_of(x))
 
 def _permuted(ink, labels, n, g):
-    "A digit's pixels in random order."
-    x = _pick(ink, n, g)
-    return x.flatten(1).gather(1, _rand(g, n, 784).argsort(1)).view_as(x)
+    "An image's pixels in random order."
+    x = _pick(ink, n, g).flatten(2)
+    return x.gather(2, _rand(g, n, 784).argsort(1)[:, None].expand_as(x)).view(n, -1, 28, 28)
 
 def _phase(ink, labels, n, g):
-    "A digit's spectrum with the phases of noise."
+    "An image's spectrum with the phases of noise."
     size = torch.fft.rfft2(_pick(ink, n, g)).abs()
     noise = torch.fft.rfft2(_rand(g, n, 1, 28, 28))
     return torch.fft.irfft2(size * noise / noise.abs().clamp_min(1e-9), s=(28, 28))
@@ -427,7 +484,8 @@ def warp(
     if bend:
         by = bend * torch.randn(n, 2, 5, 5, generator=g)
         grid = grid + F.interpolate(by, size=ink.shape[-2:], mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
-    return F.grid_sample(ink, grid, align_corners=False)
+    ground = ground_of(ink)
+    return ground + F.grid_sample(ink - ground, grid, align_corners=False)
 
 def _pair(ink, labels, n, g):
     "n pairs of images with different labels."
@@ -437,12 +495,45 @@ def _pair(ink, labels, n, g):
 
 def _superposed(ink, labels, n, g):
     a, b = _pair(ink, labels, n, g)
-    return torch.maximum(warp(a, g), warp(b, g))
+    a, b = warp(a, g), warp(b, g)
+    return torch.where(stroke_weight(a) >= stroke_weight(b), a, b)
 
 def _spliced(ink, labels, n, g):
-    "The left half of one digit beside the right half of another."
+    "The left half of one image beside the right half of another."
     a, b = _pair(ink, labels, n, g)
     return torch.where(torch.arange(28) < 14, a, b)
+
+# %% ../../nbs/evaluate/01_judge.ipynb #6a1f0c04
+def _recoloured(change):
+    "A family: real images under a `change` of colour that leads out of their class; none if it never does."
+    def make(ink, labels, n, g):
+        i = torch.randint(len(ink), (4 * n,), generator=g)
+        changed = change(ink[i], g)
+        def colours(x): return torch.cat([ground_of(x), stroke_colour(x)], 1).flatten(1)
+        is_fault = torch.zeros(len(i), dtype=torch.bool)
+        for c in labels[i].unique():
+            real = colours(ink[labels == c][:2000])
+            usual = torch.cdist(real, real).fill_diagonal_(math.inf).amin(1)
+            is_fault[labels[i] == c] = torch.cdist(colours(changed[labels[i] == c]), real).amin(1) > 2 * usual.max()
+        return changed[is_fault][:n]
+    return make
+
+def _shuffled_channels(orders):
+    "A change of colour: the channels in one of the given orders."
+    def change(x, g):
+        order = torch.tensor(orders)[torch.randint(len(orders), (len(x),), generator=g)]
+        return x.gather(1, order[:, :, None, None].expand_as(x))
+    return change
+
+def _in_grey(x, g):
+    return x.mean(1, keepdim=True).expand_as(x)
+
+def _mixed_channels(ink, labels, n, g):
+    "Red, green and blue of three different images."
+    return torch.cat([_pick(ink[:, c:c + 1], n, g) for c in range(3)], 1)
+
+def _flat_colour(ink, labels, n, g):
+    return _rand(g, n, 3, 1, 1).expand(-1, -1, 28, 28)
 
 # %% ../../nbs/evaluate/01_judge.ipynb #1cfb2730
 TRAIN_LETTERS = "CcdFfJjLMmPpUuVvXx" # letters that training sees
@@ -492,13 +583,14 @@ def blur(
     ink: torch.Tensor, # float32 (N, C, H, W)
     sigma,             # standard deviation in pixels, above 0 and well below 4, the kernel's radius: a number or (N,)
 ) -> torch.Tensor:
-    "Gaussian blur, each image with its own sigma; outside the image is 0. Same shape."
+    "Gaussian blur, each image with its own sigma; outside the image is its ground. Same shape."
     n, c = ink.shape[:2]
+    ground = ground_of(ink)
     sigma = torch.as_tensor(sigma, dtype=torch.float32).expand(n).repeat_interleave(c)
     kernel = torch.exp(-torch.arange(-4.0, 5)**2 / (2 * sigma[:, None]**2))
     kernel = kernel / kernel.sum(1, keepdim=True)
-    x = F.conv2d(ink.reshape(1, n * c, *ink.shape[2:]), kernel[:, None, :, None], padding=(4, 0), groups=n * c)
-    return F.conv2d(x, kernel[:, None, None, :], padding=(0, 4), groups=n * c).view_as(ink)
+    x = F.conv2d((ink - ground).reshape(1, n * c, *ink.shape[2:]), kernel[:, None, :, None], padding=(4, 0), groups=n * c)
+    return ground + F.conv2d(x, kernel[:, None, None, :], padding=(0, 4), groups=n * c).view_as(ink)
 
 def _directions(ink):
     "Blurred pictures as centred unit vectors: their products are correlations."
@@ -546,14 +638,14 @@ def _signs(ink, labels, n, g):
     letters, other = _training_glyphs()
     return torch.cat([_penned(letters, n // 2, g), _penned(other, n - n // 2, g)])
 
-def _letters(ink, labels, n, g):
-    return warp(_pick(glyph_sheet(TEST_LETTERS, tuple(TEST_FONTS))[0], n, g), g, turn=0.1)
+def _letters(characters):
+    "A family: letters in the fonts of the test."
+    def make(ink, labels, n, g):
+        return warp(_pick(glyph_sheet(characters, tuple(TEST_FONTS))[0], n, g), g, turn=0.1)
+    return make
 
 def _coarse_letters(ink, labels, n, g):
-    return coarsen(_letters(ink, labels, n, g), g, 11, 11)
-
-def _lookalikes(ink, labels, n, g):
-    return warp(_pick(glyph_sheet(LOOKALIKES, tuple(TEST_FONTS))[0], n, g), g, turn=0.1)
+    return coarsen(_letters(TEST_LETTERS)(ink, labels, n, g), g, 11, 11)
 
 def printed_digits(
     n: int,             # how many
@@ -570,30 +662,44 @@ def printed_digits(
 # %% ../../nbs/evaluate/01_judge.ipynb #2275d4a1
 @dataclass(frozen=True)
 class Family:
-    "A kind of image that is not a digit."
-    make: Callable        # (ink (N, 1, 28, 28), labels (N,), n, generator) -> (n, 1, 28, 28), not yet clamped
+    "A kind of image that is none of the classes."
+    make: Callable        # (ink (N, C, 28, 28), labels (N,), n, generator) -> up to n images, not yet clamped
     share: float          # weight among the training's negatives; 0 for a family kept for the test
+    drawn: bool = False   # strokes (n, 1 or C, 28, 28), for `paint`; False if they have their colours
     letters: bool = False # whether it makes sense only beside digits
-    counted: bool = True  # False if its images may pass for digits; reported, but not held against a judge
+    colour: bool = False  # whether it makes sense only in colour
+    counted: bool = True  # False if its images may pass for real; reported, but not held against a judge
+
+    def suits(self,
+              card: dict): # with "channels" and "letters"
+        "Whether a judge of this kind can be trained and tested with it."
+        return (card["letters"] or not self.letters) and (card["channels"] == 3 or not self.colour)
+
+_swaps, _cycles = [[0, 2, 1], [1, 0, 2], [2, 1, 0]], [[1, 2, 0], [2, 0, 1]]
 
 FAMILIES = { # name: how such images are made, and how many of them training sees
-    "uniform noise": Family(_uniform, 0.04),
+    "uniform noise": Family(_uniform, 0.04, drawn=True),
     "gaussian noise": Family(_gaussian, 0),
-    "salt and pepper": Family(_salt, 0.04),
+    "salt and pepper": Family(_salt, 0.04, drawn=True),
     "permuted pixels": Family(_permuted, 0),
     "scrambled phases": Family(_phase, 0),
-    "blobs": Family(_blobs, 0.07),
-    "scribbles": Family(_scribble, 0.15),
+    "blobs": Family(_blobs, 0.07, drawn=True),
+    "scribbles": Family(_scribble, 0.15, drawn=True),
     "jigsaw": Family(_jigsaw, 0.05),
     "erased": Family(_erased, 0.07),
     "superposed": Family(_superposed, 0.17),
-    "blank": Family(_blank, 0.03),
-    "letters": Family(_letters, 0, letters=True),
-    "coarse letters": Family(_coarse_letters, 0, letters=True),
+    "blank": Family(_blank, 0.03, drawn=True),
+    "letters": Family(_letters(TEST_LETTERS), 0, drawn=True, letters=True),
+    "coarse letters": Family(_coarse_letters, 0, drawn=True, letters=True),
     "spliced": Family(_spliced, 0),
-    "stripes": Family(_stripes, 0.03, counted=False),
-    "signs": Family(_signs, 0.35, letters=True, counted=False),
-    "look-alike letters": Family(_lookalikes, 0, letters=True, counted=False)}
+    "stripes": Family(_stripes, 0.03, drawn=True, counted=False),
+    "signs": Family(_signs, 0.35, drawn=True, letters=True, counted=False),
+    "look-alike letters": Family(_letters(LOOKALIKES), 0, drawn=True, letters=True, counted=False),
+    "cycled channels": Family(_recoloured(_shuffled_channels(_cycles)), 0.15, colour=True),
+    "swapped channels": Family(_recoloured(_shuffled_channels(_swaps)), 0, colour=True),
+    "in grey": Family(_recoloured(_in_grey), 0, colour=True),
+    "mixed channels": Family(_mixed_channels, 0, colour=True),
+    "flat colour": Family(_flat_colour, 0, colour=True)}
 
 def negatives(
     family: str,          # a name in `FAMILIES`
@@ -602,9 +708,13 @@ def negatives(
     n: int,               # how many to make
     g: torch.Generator,   # the numbers drawn
 ) -> torch.Tensor:
-    "Images of a family, float32 `(n, C, 28, 28)` in [0, 1]. `CcdiffError` for a family that is not in `FAMILIES`."
-    made = FAMILIES[check_choice("family", family, FAMILIES)].make(ink[:, :1], labels, n, g)
-    return made.clamp(0, 1).expand(-1, ink.shape[1], -1, -1)
+    """Images of a family, float32 `(n, C, 28, 28)` in [0, 1]; fewer where few changes of colour are faults.
+    `CcdiffError` for a family that is not in `FAMILIES`, and for a family of colour faults in grey."""
+    kind = FAMILIES[check_choice("family", family, FAMILIES)]
+    if kind.colour and ink.shape[1] == 1:
+        raise CcdiffError(f"family={family!r} needs images in colour, (N, 3, 28, 28).")
+    made = kind.make(ink, labels, n, g)
+    return paint(made, ink, g) if kind.drawn else made.clamp(0, 1)
 
 # %% ../../nbs/evaluate/01_judge.ipynb #d55885f1
 def calibration_error(
@@ -619,65 +729,86 @@ def calibration_error(
     return float(torch.zeros(bins, dtype=torch.float64).index_add_(0, place, gap).abs().sum() / len(labels))
 
 # %% ../../nbs/evaluate/01_judge.ipynb #46ee4289
+def _share(x):
+    return round(float(x.float().mean()), 5)
+
+def _mean_grade(judge, seen, targets):
+    grades = to_grades(judge.typicality(seen.features, targets))
+    return float(1 + (grades - 1).float().mean())
+
+def measure_real(
+    readings, # (judge, its `Reading`, the labels int64 (n,)) for each part of the images
+) -> dict:
+    "What judges get right about real images: number, accuracy, calibration error, share accepted, mean grades."
+    judges, seen, labels = zip(*readings)
+    every, n = torch.cat(labels), sum(map(len, labels))
+    def mean_grade(targets):
+        grades = (_mean_grade(j, s, t) * len(t) / n for j, s, t in zip(judges, seen, targets))
+        return round(sum(grades), 3)
+
+    wrong = [(t + 1) % len(j.card["classes"]) for j, t in zip(judges, labels)]
+    return {"n": n, "accuracy": _share(torch.cat([s.digit for s in seen]) == every),
+            "ece": round(calibration_error(torch.cat([s.probabilities for s in seen]), every), 5),
+            "real_passed": _share(torch.cat([s.is_digit for s in seen])),
+            "human_hand_writing": mean_grade(labels), "wrong_label_hand_writing": mean_grade(wrong)}
+
 def measure_judge(
     judge,            # a `LocalJudge`
     images: ImageSet, # real images that it has not seen
-    n: int = 2000,    # images of each family of what is not a digit
+    n: int = 2000,    # images of each family of what is not real
     seed: int = 0,    # for the faults and the families
 ) -> dict:
     """What a judge gets right, as its card holds it.
-    Accuracy, calibration error, mean grades, and the shares of real, faulty and printed digits and of every family that
-    it accepts as digits. `CcdiffError` as `LocalJudge.read`."""
+    What `measure_real` measures, and the shares of faulty and printed images and of every family that it accepts.
+    `CcdiffError` as `LocalJudge.read`."""
     ink, labels, card = to_ink(images.images), images.labels, judge.card
-    def share(x):
-        return round(float(x.float().mean()), 5)
-    def mean_grade(seen, targets):
-        grades = to_grades(judge.typicality(seen.features, targets))
-        return round(float(1 + (grades - 1).float().mean()), 3) # rounded as on the published cards
+    found = measure_real([(judge, judge.read(ink, "0..1"), labels)])
+    found |= {"faults_passed": {}, "faults_hand_writing": {}, "false_digits": {}}
 
-    seen = judge.read(ink, "0..1")
-    found = {"n": len(images), "accuracy": share(seen.digit == labels),
-             "ece": round(calibration_error(seen.probabilities, labels), 5), "real_passed": share(seen.is_digit),
-             "human_hand_writing": mean_grade(seen, labels),
-             "wrong_label_hand_writing": mean_grade(seen, (labels + 1) % len(card["classes"])),
-             "faults_passed": {}, "faults_hand_writing": {}, "false_digits": {}}
-
-    g = generator(seed, 0, "judge faults") # faults that leave a digit legible
+    g, ground = generator(seed, 0, "judge faults"), ground_of(ink) # faults that leave an image legible
     legible = {f"noise {s}": (ink + s / 2 * torch.randn(ink.shape, generator=g)).clamp(0, 1) for s in (0.1, 0.2, 0.3)}
-    legible |= {"blur 0.7": blur(ink, 0.7), "blur 1.2": blur(ink, 1.2), "faded": 0.6 * ink}
+    legible |= {"blur 0.7": blur(ink, 0.7), "blur 1.2": blur(ink, 1.2), "faded": ground + 0.6 * (ink - ground)}
     for name, x in legible.items():
         seen = judge.read(x, "0..1")
-        found["faults_passed"][name] = share(seen.is_digit)
-        found["faults_hand_writing"][name] = mean_grade(seen, labels)
+        found["faults_passed"][name] = _share(seen.is_digit)
+        found["faults_hand_writing"][name] = round(_mean_grade(judge, seen, labels), 3)
 
     small = _to_net_size(ink)
-    for name, family in FAMILIES.items():
-        if family.letters and not card["letters"]:
-            continue
-        x = negatives(name, small, labels, n, generator(seed, 0, f"judge {name}"))
-        if images.image_size != 28:
-            x = F.interpolate(x, size=images.image_size)
-        found["false_digits"][name] = share(judge.read(x, "0..1").is_digit)
+    def read(x): # made at the size of the network
+        return judge.read(x if images.image_size == 28 else F.interpolate(x, size=images.image_size), "0..1")
 
-    if card["letters"] and images.image_size == 28:
-        x, y = printed_digits(n, generator(seed, 0, "judge print"))
-        seen = judge.read(x, "0..1")
-        found |= {"printed_passed": share(seen.is_digit), "printed_accuracy": share(seen.digit == y),
-                  "printed_hand_writing": mean_grade(seen, y)}
+    for name in (name for name, family in FAMILIES.items() if family.suits(card)):
+        x = negatives(name, small, labels, n, generator(seed, 0, f"judge {name}"))
+        if len(x):
+            found["false_digits"][name] = _share(read(x).is_digit)
+
+    if card["letters"]:
+        g = generator(seed, 0, "judge print")
+        x, y = printed_digits(n, g)
+        seen = read(paint(x, small, g))
+        found |= {"printed_passed": _share(seen.is_digit), "printed_accuracy": _share(seen.digit == y),
+                  "printed_hand_writing": round(_mean_grade(judge, seen, y), 3)}
     return found
 
 # %% ../../nbs/evaluate/01_judge.ipynb #f8de9c44
 def card_table(
     card: dict, # a judge's card
 ) -> str:
-    "A judge's card as text: what it was made from, and what it gets right and wrong."
-    m = card["measured"]
+    "A judge's card as text: what it was made from, and what it gets right and wrong, with 95 % intervals for real images."
+    m, noun = card["measured"], _noun(card)
+    ground = "dark" if card["border"] < 0.25 else "light" if card["border"] > 0.75 else "mixed"
     def percent(value): return f"{100 * value:5.1f} %"
-    rows = [f"{card['dataset']}: {len(card['classes'])} classes, trained on {card['trained_on']:,} images, "
-            f"calibrated on {card['calibrated_on']:,}, measured on {m['n']:,} ({m['on']})",
-            f"accuracy {percent(m['accuracy'])}   calibration error {m['ece']:.4f}   mean hand_writing of real images "
-            f"{m['human_hand_writing']:.2f}, under a wrong label {m['wrong_label_hand_writing']:.2f}",
-            "digits that it accepts:", f"  {percent(m['real_passed'])}  real"]
+    def interval(value):
+        low, high = wilson_interval(round(value * m["n"]), m["n"])
+        return f"({100 * low:.1f}–{100 * high:.1f})"
+
+    rows = [f"{card['dataset']}: {len(card['classes'])} classes in {'colour' if card['channels'] == 3 else 'grey'} on a "
+            f"{ground} ground; trained on {card['trained_on']:,} images, calibrated on {card['calibrated_on']:,}, "
+            f"measured on {m['n']:,} ({m['on']})",
+            f"accuracy {percent(m['accuracy'])} {interval(m['accuracy'])}   calibration error {m['ece']:.4f}   mean "
+            f"hand_writing of real images {m['human_hand_writing']:.2f}, under a wrong label "
+            f"{m['wrong_label_hand_writing']:.2f}",
+            f"{noun}s that it accepts:", f"  {percent(m['real_passed'])}  real {interval(m['real_passed'])}"]
     for name, value in m["faults_passed"].items():
         rows.append(f"  {percent(value)}  {name}   hand_writing {m['faults_hand_writing'][name]:.2f}")
     if "printed_passed" in m:
@@ -700,44 +831,49 @@ def corrupt(
     if soft.any():
         ink = ink.clone()
         ink[soft] = blur(ink[soft], 0.4 + 0.7 * _rand(g, int(soft.sum())))
+    ground = ground_of(ink)
+    inwards = torch.where(ground < 0.5, 0.1, -0.1) # a faded image is a little lighter, or darker on a light ground
     faded = ((pick > 0.1) & (pick < 0.35)).view(n, 1, 1, 1)
-    ink = torch.where(faded, ink * (0.55 + 0.45 * _rand(g, n, 1, 1, 1)) + 0.1 * _rand(g, n, 1, 1, 1), ink)
+    less = ground + (ink - ground) * (0.55 + 0.45 * _rand(g, n, 1, 1, 1)) + inwards * _rand(g, n, 1, 1, 1)
+    ink = torch.where(faded, less, ink)
     noisy = ((pick > 0.3) & (pick < 0.6)).view(n, 1, 1, 1)
     noise = 0.17 * _rand(g, n, 1, 1, 1) * torch.randn(ink.shape, generator=g)
     return torch.where(noisy, ink + noise, ink).clamp(0, 1)
 
 # %% ../../nbs/evaluate/01_judge.ipynb #36ab153d
-def _draw_epoch(ink, labels, num_classes, letters, g):
-    "One epoch's (images, targets)."
+def _draw_epoch(ink, labels, card, g):
+    "One epoch's (images, targets); the target of a negative is the number of classes."
     n = round(0.3 * len(ink))
-    shares = {k: f.share for k, f in FAMILIES.items() if f.share and (letters or not f.letters)}
+    shares = {k: f.share for k, f in FAMILIES.items() if f.share and f.suits(card)}
     made = []
     for name, share in shares.items():
         made.append(negatives(name, ink, labels, max(1, round(n * share / sum(shares.values()))), g))
     made = [torch.where(_rand(g, len(x), 1, 1, 1) < 0.4, coarsen(x, g), x) for x in made]
     images = [warp(ink, g, turn=0.18, scale=0.1, shear=0.15, shift=0.1, bend=0.01), *made]
-    targets = [labels, torch.full((sum(map(len, made)),), num_classes)]
-    if letters:
+    targets = [labels, torch.full((sum(map(len, made)),), len(card["classes"]))]
+    if card["letters"]:
         x, y = printed_digits(max(1, len(ink) // 50), g, "train")
         x = torch.where(_rand(g, len(x), 1, 1, 1) < 0.4, coarsen(x, g), x)
-        images.append(x.expand(-1, ink.shape[1], -1, -1))
+        images.append(paint(x, ink, g))
         targets.append(y)
     return torch.cat(images), torch.cat(targets)
 
-def _train_net(ink, labels, num_classes, letters, epochs, seed, on):
+def _train_net(ink, labels, card, show_progress):
     "A trained `JudgeNet`: AdamW, one-cycle learning rate up to 0.01, label smoothing 0.05, at most 128 images a batch."
+    seed, epochs = card["seed"], card["epochs"]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator(seed, 0, "judge weights").initial_seed())
-        net = JudgeNet(num_classes, ink.shape[1]).to(memory_format=torch.channels_last)
-    batch = min(128, max(32, len(ink) // 8))
-    first, _ = _draw_epoch(ink, labels, num_classes, letters, generator(seed, 0, "judge epoch"))
-    steps = len(first) // batch
-    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=epochs * steps + 1)
-    for epoch in range(epochs):
+        net = JudgeNet(len(card["classes"]), ink.shape[1]).to(memory_format=torch.channels_last)
+    repeat = max(1, 1000 // len(ink))
+    ink, labels = ink.repeat(repeat, 1, 1, 1), labels.repeat(repeat)
+    optimizer, schedule = torch.optim.AdamW(net.parameters(), lr=1e-2), None
+    for epoch in tqdm(range(epochs), f"fitting a judge on {card['dataset']}", unit="epoch", disable=not show_progress):
         g = generator(seed, epoch, "judge epoch")
-        images, targets = _draw_epoch(ink, labels, num_classes, letters, g)
-        losses = []
+        images, targets = _draw_epoch(ink, labels, card, g)
+        batch = min(128, max(32, len(ink) // 8))
+        if schedule is None:
+            steps = len(images) // batch - 1 # a change of colour can yield a few negatives less in another epoch
+            schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=epochs * steps + 1)
         for b in torch.randperm(len(images), generator=g)[:steps * batch].view(steps, batch):
             x = corrupt(images[b], g).contiguous(memory_format=torch.channels_last)
             loss = F.cross_entropy(net(x)[0], targets[b], label_smoothing=0.05)
@@ -745,15 +881,11 @@ def _train_net(ink, labels, num_classes, letters, epochs, seed, on):
             loss.backward()
             optimizer.step()
             schedule.step()
-            losses.append(loss.detach())
-        if on:
-            on(epoch, float(torch.stack(losses).mean()))
     return net.to(memory_format=torch.contiguous_format).eval()
 
 # %% ../../nbs/evaluate/01_judge.ipynb #bbbbf3cf
-def _calibrate(net, ink, labels, num_classes, per_class=100):
-    "(settings for the card, reference features (k, 64) for each class) from held-out images."
-    logits, features = net.predict(ink)
+def _calibrate(logits, features, labels, num_classes, per_class=100):
+    "(settings for the card, reference features (k, 64) for each class) from what the network says of held-out images."
     grid = torch.linspace(0.2, 2, 181)
     losses = torch.stack([F.cross_entropy(logits / t, labels) for t in grid])
     temperature = float(grid[losses.argmin()])
@@ -772,44 +904,94 @@ def _calibrate(net, ink, labels, num_classes, per_class=100):
     return settings, references
 
 # %% ../../nbs/evaluate/01_judge.ipynb #46ee4b9d
+JUDGE_FORMAT = 2    # of the cards that `fit` makes; raised when the recipe changes
+LEAST_PER_CLASS = 20 # different images of a class that `fit` needs
+
+def _refuse_to_fit(images):
+    "`CcdiffError` for images that no judge can be fitted on."
+    if images.num_classes < 2:
+        raise CcdiffError(f"a judge tells classes apart, and {images.name} has only {images.class_names[0]!r}; "
+                          "sort its images into two classes or more, or evaluate with --judge none.")
+    different = torch.zeros(images.num_classes, dtype=torch.long)
+    for label in {(int(label), image.numpy().tobytes()): int(label) for image, label in zip(images.images, images.labels)}.values():
+        different[label] += 1
+    least = int(different.argmin())
+    if different[least] < LEAST_PER_CLASS:
+        raise CcdiffError(f"class {images.class_names[least]!r} of {images.name} has {different[least]} different images; "
+                          f"a judge needs at least {LEAST_PER_CLASS} of each class. Add some, or evaluate with --judge none.")
+
 @patch(cls_method=True)
 def fit(cls: LocalJudge,
-        images: ImageSet,            # real images with their classes, light on dark
+        images: ImageSet,            # real images with their classes, in grey or colour, on any ground
         name: str | None = None,     # the judge's name; default: the image set's
         epochs: int | None = None,   # at least 1; default: as many as make 115,000 real images, a minute on one core
         seed: int = 0,               # for weights, order, warps, negatives and the held-out part
         letters: bool | None = None, # learn that letters are not digits; default: if the classes are the ten digits
-        held_out: float = 0.2,       # share of every class kept for calibration and references; above 0 and below 1
-        on: Callable[[int, float], None] | None = None) -> LocalJudge: # called with (epoch, mean loss)
+        held_out: float | None = None, # share of every class kept for calibration and references; default: 0.2 to 0.33
+        show_progress: bool = True) -> LocalJudge: # a bar on stderr
     """A new judge. The same images and seed give the same judge on the same machine and number of threads.
-    `CcdiffError` for a number out of range, dark strokes on light, and fewer than 10 held-out images of a class."""
+    `CcdiffError`, before it trains, for one class, fewer than 20 different images in a class, or a number out of range."""
     images = images.to("cpu")
-    if not 0 < held_out < 1:
-        raise CcdiffError(f"held_out={held_out!r} must lie between 0 and 1, for instance 0.2.")
+    _refuse_to_fit(images)
     least = int(torch.bincount(images.labels, minlength=images.num_classes).min())
-    if least * held_out < 10:
-        raise CcdiffError(f"the smallest class has {least} images; a judge needs at least {math.ceil(10 / held_out)} "
-                          "of each class.")
+    if held_out is None:
+        held_out = min(1 / 3, max(0.2, 20 / least))
+    check_number("held_out", held_out, gt=0, lt=1, hint="0.2 is usual.")
+    if not 6 <= round(least * held_out) <= least - 6:
+        raise CcdiffError(f"held_out={held_out!r} keeps {round(least * held_out)} of the {least} images of the smallest "
+                          "class; at least 6 must be kept and 6 left to learn from.")
     classes = list(map(str, images.class_names))
-    if letters is None:
-        letters = classes == list("0123456789")
     train, held = split_images(images, held_out, seed)
-    epochs = check_int("epochs", max(1, round(115_000 / len(train))) if epochs is None else epochs, 1)
-    ink = _to_net_size(to_ink(train.images))
-    border = float(_border(ink).median())
-    if border > 0.6: # what is not a digit is drawn light on dark
-        raise CcdiffError(f"the images seem inverted: their border has a median ink of {border:.2f}. A judge needs "
-                          "light strokes on a dark background; invert the images, for instance 255 - images.")
+    repeat = max(1, 1000 // len(train))
+    epochs = check_int("epochs", max(1, round(115_000 / (len(train) * repeat))) if epochs is None else epochs, 1)
+    ink, held_ink = _to_net_size(to_ink(train.images)), _to_net_size(to_ink(held.images))
+    card = {"format": JUDGE_FORMAT, "dataset": images.name, "fingerprint": images.fingerprint, "classes": classes,
+            "channels": images.channels, "image_size": images.image_size,
+            "border": round(float(_border(ink).mean((1, 2)).median()), 4),
+            "letters": classes == list("0123456789") if letters is None else letters, "epochs": epochs, "seed": seed,
+            "held_out": held_out, "trained_on": len(train), "calibrated_on": len(held)}
 
-    net = _train_net(ink, train.labels, images.num_classes, letters, epochs, seed, on)
+    net = _train_net(ink, train.labels, card, show_progress)
     for t in net.state_dict().values():
         if t.is_floating_point():
             t.copy_(t.half())
-    settings, references = _calibrate(net, _to_net_size(to_ink(held.images)), held.labels, images.num_classes)
-    card = {"format": 1, "dataset": images.name, "fingerprint": images.fingerprint, "classes": classes,
-            "channels": images.channels, "image_size": images.image_size, "border": round(border, 4),
-            "letters": letters, "epochs": epochs, "seed": seed, "held_out": held_out,
-            "trained_on": len(train), "calibrated_on": len(held), **settings}
-    judge = cls(net, card, references, name or images.name)
-    judge.card["measured"] = {"on": "the images it was calibrated on", **measure_judge(judge, held)}
+    logits, features = net.predict(held_ink)
+    def calibrated(part):
+        settings, references = _calibrate(logits[part], features[part], held.labels[part], images.num_classes)
+        return cls(net, card | settings, references, name or images.name)
+
+    judge, tenth, readings = calibrated(slice(None)), torch.arange(len(held)) % 10, []
+    for i in range(10):
+        one, own = calibrated(tenth != i), tenth == i
+        readings.append((one, one.interpret(logits[own], features[own]), held.labels[own]))
+    judge.card["measured"] = {"on": "held-out images, in tenths", **measure_judge(judge, held), **measure_real(readings)}
+    return judge
+
+# %% ../../nbs/evaluate/01_judge.ipynb #6a1f0c0d
+@patch(cls_method=True)
+def for_images(cls: LocalJudge,
+               images: ImageSet, # real images with their classes
+               folder=None,      # where judges are kept; default: judges/ in `data_dir()`
+               show_progress: bool = True) -> LocalJudge: # say so on stderr if one has to be fitted
+    "The judge of an image set: of the package, kept by an earlier call, or fitted now and kept. `CcdiffError` as `fit`."
+    for name in JUDGES:
+        judge = cls.load(name)
+        if judge.card["fingerprint"] == images.fingerprint:
+            return judge
+    folder = Path(folder or data_dir() / "judges")
+    classes = list(map(str, images.class_names))
+    key = hashlib.sha256(json.dumps([images.fingerprint, classes, JUDGE_FORMAT]).encode()).hexdigest()[:12]
+    name = re.sub(r"[^\w.-]+", "-", images.name)[:40] + f"-{key}"
+    if (folder / f"judge_{name}.json").exists():
+        try:
+            return cls.load(name, folder)
+        except CcdiffError as e:
+            warnings.warn(f"{e} It is fitted again.", stacklevel=2)
+    judge = cls.fit(images, name=name, show_progress=show_progress)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        judge.save(folder)
+    except OSError as e:
+        warnings.warn(f"the judge of {images.name} could not be kept in {folder} ({e}); the next session fits it again.",
+                      stacklevel=2)
     return judge

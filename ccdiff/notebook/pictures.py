@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 from torch import nn
 
 from ..core import CcdiffError, check_choice, check_int
-from ..data import image_grid
+from ..data import denormalize, image_grid
 from ..model.pipeline import image_generators
 from ..plots import png
 
@@ -38,7 +38,7 @@ def _sheet(
     gap, line = max(1, scale), 13
     top = line * (1 + bool(title)) + 2
     labels = [row for row in range(len(rows)) for _ in headings]
-    grid = image_grid(images, labels, columns, rows, scale)
+    grid = image_grid(denormalize(images), labels, columns, rows, scale)
     step = size * scale + gap
     left = grid.width - gap - columns * step
 
@@ -148,7 +148,7 @@ def gif(
     check_int("scale", scale, 1)
     check_int("milliseconds", milliseconds, 20)
     frames = [self.frames[i] for i in _evenly_spaced(len(self), check_int("n", n, 2))]
-    pictures = [image_grid(frame, columns=min(len(frame), 10), scale=scale) for frame in frames]
+    pictures = [image_grid(denormalize(frame), columns=min(len(frame), 10), scale=scale) for frame in frames]
     pictures = [p.quantize(64) if p.mode == "RGB" else p.point(lambda v: (v + 8) // 17 * 17) for p in pictures]
     times = [milliseconds] * (len(pictures) - 1) + [10 * milliseconds]
     if there_and_back:

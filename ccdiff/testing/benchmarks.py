@@ -65,7 +65,7 @@ class StopAfter(Callback):
 
 def _changed(config):
     "What differs from the defaults, without what belongs to the measuring."
-    measuring = ("run_id", "seed", "neptune_experiment", "neptune_project", "data_dir", "watch_every", "num_inference_steps",
+    measuring = ("preset", "run_id", "seed", "neptune_experiment", "neptune_project", "data_dir", "watch_every", "num_inference_steps",
                  "checkpoint_interval", "show_progress", "threads")
     plain = TrainConfig().to_dict()
     return {k: v for k, v in config.to_dict().items() if v != plain[k] and k not in measuring}

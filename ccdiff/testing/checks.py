@@ -98,7 +98,7 @@ def check_requirements(
     "Packages that are imported and not among the requirements of settings.ini."
     graph = grimp.build_graph(package, include_external_packages=True)
     settings = _settings()
-    declared = settings["requirements"] + settings["trackio_requirements"]
+    declared = settings["requirements"]
     declared = {re.match(r"[\w-]+", line)[0].lower() for line in declared.split()}
     owners = packages_distributions()
     problems = []

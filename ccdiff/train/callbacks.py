@@ -21,6 +21,7 @@ from ..core import CcdiffError, check_int, run_dir
 from ..data import image_grid
 from ..track.record import RECORD
 from ..track.run import Run
+from ..track.sinks import check_trackers
 from .config import TrainConfig
 from ..watcher import TorchWatcher, WatchLog
 
@@ -115,7 +116,7 @@ class Track(Callback):
         config = trainer.config
         try:
             return Run(run_id=trainer.run_id, project=config.neptune_project, experiment_name=config.neptune_experiment,
-                       **self._history(trainer))
+                       log_with=config.log_with, **self._history(trainer))
         except Exception as e:
             warnings.warn(f"tracking is off: {type(e).__name__}: {e}", stacklevel=3)
 
@@ -297,8 +298,8 @@ def sample_grid(
     labels = [label for label in range(len(names)) for _ in range(per_class)]
     output = trainer.pipeline(labels, num_inference_steps=num_inference_steps, seed=config.seed,
                               guidance_scale=config.guidance_scale, guidance_interval=config.guidance_interval,
-                              show_progress=False, output_type="latent")
-    return image_grid(output.images, labels, columns=per_class, class_names=names, scale=scale)
+                              show_progress=False)
+    return image_grid(output, labels, columns=per_class, class_names=names, scale=scale)
 
 class SampleGrid(Callback):
     """Logs a grid of samples as `samples/grid` every `interval` steps and at the end.
@@ -397,9 +398,12 @@ def default_callbacks(
     run=None,            # as for Track; False for no tracking
     own=(),              # callbacks of your own, which come before checkpoints are saved
 ) -> list:
-    "The callbacks of a training that `config` describes."
+    """The callbacks of a training that `config` describes.
+
+    `CcdiffError` for a tracker that is not installed."""
     callbacks = [StopOnSignal(), NonFiniteGuard(config.on_nan)]
     if config.ask_before_epoch: callbacks.append(AskBeforeEpoch())
+    if run is None: check_trackers(config.log_with) # before anything begins
     if run is not False: callbacks.append(Track(run))
     if config.watch_every: callbacks.append(Watch(config.watch_every, config.tensor_stats, config.watch_parameters))
     callbacks.extend(own)

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['Count', 'CountOrZero', 'Positive', 'PositiveOrZero', 'Fraction', 'Probability', 'Widths', 'RunId', 'TensorStat',
-           'TensorStats', 'Interval', 'SECTIONS', 'RESUMABLE', 'PRESETS', 'DEFAULT_PRESET', 'RENAMED',
-           'check_tensor_stats', 'check_interval', 'allowed_values', 'explain', 'one_sentence_errors', 'TrainConfig',
-           'options_by_section', 'with_preset', 'describe_preset']
+           'Trackers', 'TensorStats', 'Interval', 'SECTIONS', 'RESUMABLE', 'PRESETS', 'DEFAULT_PRESET', 'RENAMED',
+           'check_tensor_stats', 'check_interval', 'check_log_with', 'allowed_values', 'explain', 'one_sentence_errors',
+           'TrainConfig', 'options_by_section', 'with_preset', 'describe_preset']
 
 # %% ../../nbs/train/00_config.ipynb #3b5d4c2e
 import difflib
@@ -21,6 +21,7 @@ from pydantic.dataclasses import dataclass
 
 from ..core import CcdiffError, check_choice, check_run_id
 from ..folders import find_checkpoint
+from ..track.sinks import check_trackers
 
 # %% ../../nbs/train/00_config.ipynb #bf1fddb0
 Count = Annotated[int, Field(ge=1)]
@@ -53,6 +54,14 @@ def check_interval(
     raise CcdiffError(f"guidance_interval={interval!r} must be two fractions of the noise scale, low < high, "
                       "such as (0.2, 0.8).")
 
+def check_log_with(
+    text: str, # names of trackers separated by commas, such as wandb or wandb,tensorboard
+) -> str:
+    "`text` if Accelerate knows all its names, else a `CcdiffError`; they need not be installed."
+    check_trackers(text, installed=False)
+    return text
+
+Trackers = Annotated[str, AfterValidator(check_log_with)]
 TensorStats = Annotated[str, AfterValidator(check_tensor_stats)]
 Interval = Annotated[tuple[Fraction, Fraction], Field(strict=False), AfterValidator(check_interval)]
 
@@ -124,9 +133,11 @@ class TrainConfig:
     neptune_project: str = field( # project in the tracker; default $NEPTUNE_PROJECT
         default_factory=lambda: os.environ.get("NEPTUNE_PROJECT", "neptune/class-conditioned-difussion"))
     neptune_experiment: str = "debug-001"    # experiment that the run belongs to
+    log_with: Trackers | None = None # trackers to log to as well: wandb, tensorboard, mlflow, trackio, …, or several
     run_id: RunId | None = None              # id of the new run; default: the experiment and the time
     resume_from_run_id: RunId | None = None  # the run to resume or fork
     resume_from_step: CountOrZero | None = None # the checkpoint to start from; default: the newest that verifies
+    preset: Literal["classic", "fast", "quick", "gpu"] = "classic" # settings to start from; what is given wins
     ask_before_epoch: bool = False           # ask on the terminal before every epoch
     show_progress: bool = True               # show a progress bar
     # images
@@ -179,6 +190,13 @@ class TrainConfig:
     num_inference_steps: CountOrZero = 20 # inference steps of the sample grids; 0 for no grids
     guidance_scale: PositiveOrZero = 1.0  # guidance of the sample grids; above 1 needs --class-dropout-prob
     guidance_interval: Interval = (0.0, 1.0) # guide between these fractions of the noise scale, such as 0.2,0.8
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_preset(cls, given):
+        "The options of the preset, where they are not given."
+        name = (given.kwargs or {}).get("preset", "classic")
+        return given if name == "classic" else with_preset(name, given.kwargs)
 
     @model_validator(mode="after")
     def _check_together(self):
@@ -275,7 +293,7 @@ def preset(
     **changes,  # options to set otherwise
 ) -> TrainConfig:
     "The configuration of that name. `CcdiffError` for a name that is not in `PRESETS`, or a value out of range."
-    return cls(**with_preset(name, changes))
+    return cls(preset=name, **changes)
 
 # %% ../../nbs/train/00_config.ipynb #759b6ea6
 def describe_preset(
@@ -283,7 +301,7 @@ def describe_preset(
 ) -> str:
     "What a preset sets otherwise than the original recipe, one option a line, with the original's value."
     ours, original = TrainConfig.preset(name).to_dict(), TrainConfig().to_dict()
-    lines = [f"  {k:20} {ours[k]!s:22} {original[k]!s}" for k in original if ours[k] != original[k]]
+    lines = [f"  {k:20} {ours[k]!s:22} {original[k]!s}" for k in original if ours[k] != original[k] and k != "preset"]
     if not lines: return f"{name}: the original recipe"
     return "\n".join([f"{name}: in place of the original recipe's values (second column)", *lines])
 
@@ -326,4 +344,4 @@ def of_run(
     options = {name: value for name, value in cls.rename_old(saved).items() if name in known}
     options.update(run_id=None, neptune_mode=mode, resume_from_run_id=run, resume_from_step=step)
     if "n_epochs" in changes: options.pop("max_steps", None)
-    return cls(**options | changes)
+    return cls(**TrainConfig().to_dict() | options | changes)

@@ -25,7 +25,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from fastcore.basics import patch
 
-from ..evaluate.gemini import DIGITS, STYLES, make_prompts, pixels, to_png
+from ..data import DIGITS
+from ..evaluate.gemini import STYLES, make_prompts, pixels, to_png
 
 # %% ../../nbs/testing/02_gemini.ipynb #3be0e742
 class FastClock:
@@ -253,7 +254,7 @@ def say(
     is_digit: int = 1,       # the answer to each question: 0 or 1
     correct_digit: int = -1, # the class that is seen, -1 for none
     hand_writing: int = 1,   # 1 to 5
-    class_names: tuple = DIGITS, # the classes that the question may name
+    class_names: list = DIGITS, # the classes that the question may name
 ):
     "What a model says that wants to answer so: a text, or a dict for JSON. `ValueError` for a question that is not the judge's."
     values = {"is_digit": is_digit, "correct_digit": correct_digit, "hand_writing": hand_writing}
@@ -270,7 +271,7 @@ class Oracle:
         self,
         images,                      # as for `GeminiJudge.grade`
         labels,                      # the class that each shows
-        class_names: tuple = DIGITS, # the classes
+        class_names: list = DIGITS, # the classes
         mark: int = 4,               # the grade for its handwriting, 1 to 5
     ):
         self.table = {sha256(to_png(array)).hexdigest(): int(label) for array, label in zip(pixels(images), labels)}

@@ -670,7 +670,7 @@ def ask_all(
             self.limit.stopping.set() # the other threads send nothing more
             raise
 
-    pool = ThreadPoolExecutor(self.judge.workers)
+    pool, waits = ThreadPoolExecutor(self.judge.workers), 0
     try:
         while requests:
             batch = requests[:1] if self.modes is None else requests
@@ -679,7 +679,12 @@ def ask_all(
                 request, reply = future.result()
                 if reply is None: put_off.append(request)
                 else: done(request, reply)
-            if len(put_off) == len(batch): self.limit.wait(1)
+            if len(put_off) == len(batch):
+                self.limit.wait(1)
+                waits += 1
+                if waits == 10:
+                    tqdm.write(f"another process is asking {len(put_off)} of the questions; waiting for its answers. If it "
+                               f"is dead, they are asked here after {self.limit.lease_s:.0f} s.", file=sys.stderr)
             requests = put_off + requests[len(batch):]
     finally:
         self.limit.stopping.set()

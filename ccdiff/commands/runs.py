@@ -87,7 +87,7 @@ def summarize(
         if known.get("sys/forking/parent"):
             row["parent"], row["parent_step"] = known["sys/forking/parent"], known["sys/forking/step"]
     except (CcdiffError, sqlite3.Error) as e:
-        row["state"] = f"{'damaged' if verify_record(run_id, root) else 'a parent is damaged'}: {e}"
+        row["state"] = f"damaged: {e}"
     return row
 
 # %% ../../nbs/commands/02_runs.ipynb #9aa16086

@@ -29,7 +29,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from queue import SimpleQueue
 from fastcore.basics import patch
-from ..core import CcdiffError, atomic_write, check_choice, runs_dir
+from ..core import CcdiffError, atomic_write, check_choice, read_file, runs_dir
 
 # %% ../../nbs/track/01_sinks.ipynb #228a6512
 def _warn(text):
@@ -40,9 +40,8 @@ def _warn(text):
 class Sink:
     """A place that a run is sent to by a thread of its own.
 
-    A subclass defines what the thread does: `_open()`; for each logging call its method with an underscore in front,
-    such as `_log_metrics(data, step, timestamp, preview, preview_completion)` (a call without one is ignored); and
-    `_shut(seconds)`."""
+    A subclass defines what the thread does: `_open()`, `_take(call, data, *args)` for each logging call, such as
+    `_take("log_metrics", {"loss": 0.1}, step, timestamp, preview, preview_completion)`, and `_shut(seconds)`."""
 
     name = "sink"
 
@@ -77,7 +76,7 @@ def send(self:Sink,
     if full or self.off or self._deadline:
         self.counts["dropped"] += 1
     else:
-        self._queue.put((call, args))
+        self._queue.put((self._take, call, *args))
 
 # %% ../../nbs/track/01_sinks.ipynb #9d9c3039
 @patch
@@ -86,10 +85,8 @@ def _work(self:Sink):
     if not self._guarded(self._open):
         self.off = self.off or "it could not be opened"
     while not self.off and (item := self._queue.get()) is not None:
-        call, args = item
-        method = getattr(self, "_" + call, None)
-        if method is not None and self._guarded(method, *args):
-            self.counts["sent"] += 1
+        work, *args = item
+        self.counts["sent"] += self._guarded(work, *args)
     while not self._queue.empty():
         self.counts["dropped"] += self._queue.get() is not None
     self._guarded(self._shut, max(0.0, self._deadline - time.monotonic()) if self._deadline else 30)
@@ -119,15 +116,11 @@ def flush(self:Sink,
 ) -> bool:
     "Wait until every call so far was handed over, at most `timeout` seconds; whether it was."
     done, began = threading.Event(), time.monotonic()
-    self._queue.put(("flush", [done]))
+    self._queue.put((done.set,))
     while not done.wait(0.02):
         if not self._thread.is_alive() or timeout is not None and time.monotonic() - began >= timeout:
             return False
     return not self.off
-
-@patch
-def _flush(self:Sink, done):
-    done.set()
 
 @patch
 def close(self:Sink,
@@ -163,9 +156,16 @@ def _step(step):
 
 # %% ../../nbs/track/01_sinks.ipynb #8cfef8a7
 def _for_neptune(value):
-    "A config or text that does Neptune no harm."
+    "A value of the record's that does Neptune no harm, in neptune-scale's types."
+    from neptune_scale.types import File, Histogram
     if value is None:
         return ""
+    if hasattr(value, "mime_type"):
+        return File(str(value.path), value.mime_type, value.size, value.destination)
+    if hasattr(value, "bin_edges"):
+        whole = value.counts is not None and value.counts.dtype.kind == "i"
+        heights = value.densities if value.counts is None else value.counts
+        return Histogram(value.bin_edges.tolist(), **{"counts" if whole else "densities": heights.tolist()})
     small = isinstance(value, int) and abs(value) < 2**63 or isinstance(value, list) and len(str(value)) < 2**17
     if small or not isinstance(value, (int, list, str)):
         return value
@@ -366,56 +366,16 @@ def _shut(self:NeptuneSink, seconds):
 
 # %% ../../nbs/track/01_sinks.ipynb #25ca0ed6
 @patch
-def _log_metrics(self:NeptuneSink, data, step, timestamp, preview=False, preview_completion=None):
-    if data := self._fresh(data, step, preview):
-        self._neptune.log_metrics(data, _step(step), timestamp=timestamp, preview=preview,
-                                  preview_completion=preview_completion)
-
-@patch
-def _log_string_series(self:NeptuneSink, data, step, timestamp):
-    if data := self._fresh(data, step):
-        texts = {key: _for_neptune(text) for key, text in data.items()}
-        self._neptune.log_string_series(texts, _step(step), timestamp=timestamp)
-
-@patch
-def _log_histograms(self:NeptuneSink, data, step, timestamp):
-    "At most 512 bins; counts that are not whole go as densities, which Neptune takes as they are."
-    from neptune_scale.types import Histogram
-    histograms = {}
-    for key, h in self._fresh(data, step).items():
-        whole = h.counts is not None and h.counts.dtype.kind == "i"
-        values = {"counts" if whole else "densities": (h.densities if h.counts is None else h.counts).tolist()}
-        if len(h.bin_edges) <= 513:
-            histograms[key] = Histogram(h.bin_edges.tolist(), **values)
-    if histograms:
-        self._neptune.log_histograms(histograms, _step(step), timestamp=timestamp)
-
-# %% ../../nbs/track/01_sinks.ipynb #117c37df
-def _neptune_files(items):
-    "neptune-scale's files."
-    from neptune_scale.types import File
-    return {key: File(str(item.path), item.mime_type, item.size, item.destination) for key, item in items.items()}
-
-@patch
-def _log_files(self:NeptuneSink, files, step, timestamp):
-    if files := self._fresh(files, step):
-        self._neptune.log_files(_neptune_files(files), _step(step), timestamp=timestamp)
-
-@patch
-def _assign_files(self:NeptuneSink, files):
-    self._neptune.assign_files(_neptune_files(files))
-
-@patch
-def _log_configs(self:NeptuneSink, data):
-    self._neptune.log_configs({key: _for_neptune(value) for key, value in data.items()})
-
-@patch
-def _add_tags(self:NeptuneSink, tags, group_tags=False):
-    self._neptune.add_tags(tags, group_tags=group_tags)
-
-@patch
-def _remove_tags(self:NeptuneSink, tags, group_tags=False):
-    self._neptune.remove_tags(tags, group_tags=group_tags)
+def _take(self:NeptuneSink, call, data, *args):
+    log = getattr(self._neptune, call)
+    if call in ("add_tags", "remove_tags"):
+        return log(data, *args)
+    values = {key: _for_neptune(value) for key, value in data.items()}
+    if call in ("log_configs", "assign_files"):
+        return log(values)
+    step, timestamp, *preview = args
+    if values := self._fresh(values, step, *preview[:1]):
+        log(values, _step(step), timestamp=timestamp, **dict(zip(("preview", "preview_completion"), preview)))
 
 # %% ../../nbs/track/01_sinks.ipynb #5c7a1e90
 TRACKERS = ("aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "tensorboard", "trackio",
@@ -447,7 +407,9 @@ class TrackerSink(Sink):
         resume_from: dict | None = None,     # the last step of each series so far; those points are withheld
         **more,        # more for the configs, such as a fork's parent
     ):
-        from accelerate.tracking import LOGGER_TYPE_TO_CLASS  # here: a thread cannot import torch for others
+        from accelerate import PartialState  # here, since a thread cannot import torch for others
+        from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+        PartialState()
         project, group, folder = project.split("/")[-1], experiment_name, str(run_path)
         names = {"mlflow": {"run_name": run_id}, "swanlab": {"experiment_name": run_id}, "aim": {"experiment": group},
                  "clearml": {"project_name": project, "task_name": run_id},
@@ -466,11 +428,6 @@ def _open(self:TrackerSink):
     self._started = True
 
 @patch
-def _log_configs(self:TrackerSink, data):
-    if self._configs:
-        self._configs |= data
-
-@patch
 def _store_configs(self:TrackerSink):
     "Once, before the first point."
     configs, self._configs = self._configs, {}
@@ -479,22 +436,27 @@ def _store_configs(self:TrackerSink):
         self.tracker.store_init_configuration({k: v if isinstance(v, plain) else str(v) for k, v in configs.items()})
 
 @patch
-def _log_metrics(self:TrackerSink, data, step, timestamp, preview=False, preview_completion=None):
-    self._guarded(self._store_configs)
-    if not preview and (data := self._fresh(data, step)):
-        self.tracker.log(data, step=_step(step))
+def _take(self:TrackerSink, call, data, *args):
+    if call == "log_configs" and self._configs:
+        self._configs |= data
+    elif call == "log_metrics":
+        step, _, preview, _ = args
+        self._guarded(self._store_configs)
+        if not preview and (data := self._fresh(data, step)):
+            self.tracker.log(data, step=_step(step))
+    elif call == "log_files" and hasattr(self.tracker, "log_images"):
+        self._log_images({key: item for key, item in data.items() if item.mime_type.startswith("image/")}, args[0])
 
 @patch
-def _log_files(self:TrackerSink, files, step, timestamp):
-    "Images as arrays `(1, H, W, 3)`."
-    images = {key: item for key, item in files.items() if item.mime_type.startswith("image/")}
-    if not hasattr(self.tracker, "log_images") or not (images := self._fresh(images, step)):
-        return
+def _log_images(self:TrackerSink, items, step):
+    "As arrays `(1, H, W, 3)`."
     import numpy as np
     from PIL import Image
-    arrays = {key: np.asarray(Image.open(item.path).convert("RGB"))[None] for key, item in images.items()}
+    items = self._fresh(items, step)
+    arrays = {key: np.asarray(Image.open(item.path).convert("RGB"))[None] for key, item in items.items()}
     layout = {"dataformats": "NHWC"} if self.name == "tensorboard" else {}
-    self.tracker.log_images(arrays, step=_step(step), **layout)
+    if arrays:
+        self.tracker.log_images(arrays, step=_step(step), **layout)
 
 @patch
 def _shut(self:TrackerSink, seconds):
@@ -549,12 +511,11 @@ def _open_queue(queue):
 # %% ../../nbs/track/01_sinks.ipynb #3b8e44f1
 def _own_file(queue, source):
     "The path of a file that a queue names, in the `files` folder of the run; None if it is not there as it was logged."
-    folder = queue.parents[2]
+    folder = queue.parents[2].resolve()
     path = folder / "files" / re.split(r"[/\\]", source)[-1]
-    if path.is_symlink() or not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
-        return None
-    with open(path, "rb") as file:
-        return path if hashlib.file_digest(file, "sha256").hexdigest() == path.stem else None
+    with suppress(OSError, CcdiffError):
+        if path.parent.resolve() == path.parent and hashlib.sha256(read_file(path, 2**30)).hexdigest() == path.stem:
+            return path
 
 def _write_anew(queue, project):
     """Replace a queue by one that has its rows and goes to `project`; how many files were left out. A fork's parent is
@@ -599,8 +560,9 @@ def _look(queue, project, yes):
         row["operations"], = db.execute("SELECT count(*) FROM run_operations").fetchone()
         row["files"], = db.execute("SELECT count(*) FROM file_upload_requests").fetchone()
     row["left"] = row["operations"] + row["files"]
-    mark = queue.with_name(_MARK)
-    ours = mark.is_file() and mark.read_text(errors="replace") == _mark(queue, run_id, str(made_for))
+    ours = False
+    with suppress(OSError, CcdiffError):
+        ours = read_file(queue.with_name(_MARK), 100).decode() == _mark(queue, run_id, str(made_for))
     if ours:
         row["project"] = project or made_for
     if not row["left"]:

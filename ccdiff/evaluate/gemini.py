@@ -227,8 +227,12 @@ class AnswerStore:
         "Run several statements as one: no other thread or process writes in between."
         with self._lock:
             self.run("begin immediate")
-            try: yield
-            finally: self.run("commit")
+            try:
+                yield
+                self.run("commit")
+            except BaseException:
+                if self._db.in_transaction: self.run("rollback") # a full disk has ended it already
+                raise
 
     def find(
         self,

@@ -25,7 +25,7 @@ from ..checkpoint import load_pipeline
 from ..core import CcdiffError, atomic_write, check_choice, run_dir
 from ..data import ImageSet, load_images
 from ..evaluate.judge import LocalJudge
-from ..evaluate.metrics import Reference, measure
+from ..evaluate.metrics import PROTOCOL, Reference, measure
 from ..model.schedulers import make_scheduler
 from ..train.callbacks import Callback
 from ..train.config import PRESETS, TrainConfig
@@ -145,13 +145,16 @@ def score_samples(
     reference="mnist",   # as in `measure`
     judge=None,          # as in `measure`; None for the local judge where it knows the classes
 ) -> dict:
-    "`metrics` of the images, and as `real` those of as many real images."
+    "`protocol`, `metrics` of the images, as `real` those of as many real images, and the distance as multiples with its interval."
     found = measure(images, labels, reference, judge=judge, seed=0)
+    fd = found["fd"]
     metrics = {name: round(m.value, 5) for name, m in found.items() if m.value is not None}
     real = {name: round(m.real, 5) for name, m in found.items() if m.real is not None}
-    if found["fd"].times_real is not None:
-        metrics["fd_times_floor"] = round(found["fd"].times_real, 4)
-    return dict(metrics=metrics, real=real)
+    score = dict(protocol=PROTOCOL, metrics=metrics, real=real)
+    if fd.times_perfect is not None:
+        score |= dict(times_perfect=round(fd.times_perfect, 4), times_real=round(fd.times_real, 4),
+                      ci95=[round(bound / fd.perfect, 4) for bound in fd.ci95])
+    return score
 
 # %% ../../nbs/testing/03_benchmarks.ipynb #af61fa18
 def some_images(
@@ -285,7 +288,7 @@ def quality(
     pipeline = None
     for text in samplers or ("own:8",):
         sampler = parse_sampler(text)
-        wanted = {**sampler, "recipe": changes.get("label") or recipe, "seed": seed, "n": n}
+        wanted = {**sampler, "recipe": changes.get("label") or recipe, "seed": seed, "n": n, "protocol": PROTOCOL}
         if any(all(e.get(k) == v for k, v in wanted.items()) for e in read_entries(out)):
             continue
         if pipeline is None:
@@ -296,7 +299,8 @@ def quality(
         images, labels, how = draw_samples(pipeline, *sampler_arguments(sampler), n)
         found = score_samples(images, labels, reference, judge)
         add_entry(out, {**entry, **how, **found, "command": command})
-        shown = {k: v for k, v in found["metrics"].items() if k in ("fd_times_floor", "agreement", "recall", "background")}
+        shown = {k: v for k, v in found["metrics"].items() if k in ("agreement", "recall", "background")}
+        shown |= {"times_perfect": found.get("times_perfect")}
         print(f"{entry['recipe']} {seed} {text} {entry['cpu_seconds']:.0f} s, {how['nfe']} evaluations: {shown}", flush=True)
 
 # %% ../../nbs/testing/03_benchmarks.ipynb #63e9a2af

@@ -6,9 +6,9 @@
 __all__ = ['QUESTIONS', 'GRADE_CUTS', 'HUMAN_MEAN', 'JUDGES', 'TRAIN_LETTERS', 'TEST_LETTERS', 'LOOKALIKES', 'TRAIN_FONTS',
            'TEST_FONTS', 'FAMILIES', 'JUDGE_FORMAT', 'LEAST_PER_CLASS', 'Question', 'Answer', 'Stat',
            'summarize_answers', 'Grades', 'Judge', 'JudgeNet', 'to_grades', 'LocalJudge', 'Reading', 'ground_of',
-           'stroke_weight', 'stroke_colour', 'paint', 'warp', 'glyph_sheet', 'blur', 'coarsen', 'printed_digits',
-           'Family', 'negatives', 'calibration_error', 'measure_real', 'measure_judge', 'card_table', 'corrupt',
-           'recolour']
+           'stroke_weight', 'stroke_colour', 'paint', 'warp', 'in_stroke_colour', 'glyph_sheet', 'blur', 'coarsen',
+           'printed_digits', 'Family', 'negatives', 'calibration_error', 'measure_real', 'measure_judge', 'card_table',
+           'corrupt', 'recolour']
 
 # %% ../../nbs/evaluate/01_judge.ipynb #85981db7
 import hashlib
@@ -519,6 +519,27 @@ def _recoloured(change):
         return changed[is_fault][:n]
     return make
 
+def in_stroke_colour(
+    ink: torch.Tensor,    # float32 (N, 3, H, W) in [0, 1]
+    colour: torch.Tensor, # float32 (N, 3, 1, 1): the new colour of each image's strokes
+) -> torch.Tensor:
+    "The images with their strokes in other colours, on the ground that they had; same shape and range."
+    stroke, new = stroke_colour(ink) - ground_of(ink), colour - ground_of(ink)
+    opacity = ((ink - ground_of(ink)) * stroke).sum(1, keepdim=True)
+    opacity = opacity / stroke.square().sum(1, keepdim=True).clamp_min(1e-3)
+    return (ink + opacity * (new - stroke)).clamp(0, 1)
+
+def _two_colours(ink, labels, n, g):
+    "An image with one side in the colour of another, cut through the middle of its strokes; the two are far apart."
+    i, j = torch.randint(len(ink), (2, 3 * n), generator=g)
+    x, other = ink[i], stroke_colour(ink[j])
+    weight, pixel = stroke_weight(x).clamp_min(1e-9), torch.arange(28.0)
+    def from_middle(at): return at - (weight * at).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True)
+    angle = 2 * math.pi * _rand(g, len(i), 1, 1, 1)
+    side = angle.cos() * from_middle(pixel.expand(28, 28)) + angle.sin() * from_middle(pixel.expand(28, 28).T) > 0
+    are_far = (other - stroke_colour(x)).abs().mean((1, 2, 3)) > 0.2
+    return torch.where(side, in_stroke_colour(x, other), x)[are_far][:n]
+
 def _shuffled_channels(orders):
     "A change of colour: the channels in one of the given orders."
     def change(x, g):
@@ -704,6 +725,7 @@ FAMILIES = { # name: how such images are made, and how many of them training see
     "look-alike letters": Family(_letters(LOOKALIKES), 0, drawn=True, letters=True, counted=False),
     "cycled channels": Family(_recoloured(_shuffled_channels(_cycles)), 0.15, colour=True),
     "exchanged channel": Family(_exchanged_channel, 0.1, colour=True),
+    "two colours": Family(_two_colours, 0.1, colour=True),
     "swapped channels": Family(_recoloured(_shuffled_channels(_swaps)), 0, colour=True),
     "in grey": Family(_recoloured(_in_grey), 0, colour=True),
     "mixed channels": Family(_mixed_channels, 0, colour=True),
@@ -858,16 +880,15 @@ def recolour(
     g: torch.Generator,   # the numbers drawn
 ) -> torch.Tensor:
     "One image in two in colours between those of two images of its class; same shape and range."
-    n, ground, stroke = len(ink), ground_of(ink), stroke_colour(ink) - ground_of(ink)
-    i, j = torch.empty(2, n, dtype=torch.long)
+    i, j = torch.empty(2, len(ink), dtype=torch.long)
     for c in labels.unique():
         own = (labels == c).nonzero()[:, 0]
         i[own], j[own] = own[torch.randint(len(own), (2, len(own)), generator=g)]
-    t = _rand(g, n, 1, 1, 1)
-    opacity = ((ink - ground) * stroke).sum(1, keepdim=True) / stroke.square().sum(1, keepdim=True).clamp_min(1e-3)
-    changed = ink - ground + opacity * (torch.lerp(stroke[i], stroke[j], t) - stroke)
-    changed = torch.lerp(ground[i], ground[j], t) + changed
-    return torch.where(_rand(g, n, 1, 1, 1) < 0.5, changed, ink).clamp(0, 1)
+    t = _rand(g, len(ink), 1, 1, 1)
+    def between(x): return torch.lerp(x[i], x[j], t)
+    ground = ground_of(ink)
+    changed = in_stroke_colour(ink, between(stroke_colour(ink)) + ground - between(ground)) + between(ground) - ground
+    return torch.where(_rand(g, len(ink), 1, 1, 1) < 0.5, changed, ink).clamp(0, 1)
 
 # %% ../../nbs/evaluate/01_judge.ipynb #36ab153d
 def _draw_epoch(ink, labels, card, g):

@@ -76,7 +76,7 @@ def plain_step(
     raise CcdiffError(f"step={step!r} must be a number, at least 0 and below 1e12; count your optimizer steps and "
                       "pass that.")
 
-# %% ../../nbs/track/00_record.ipynb #ca4506f4
+# %% ../../nbs/track/00_record.ipynb #ca07a0ea
 def step_text(
     step,  # a number, at least 0
 ) -> str:

@@ -9,9 +9,15 @@ __all__ = ['DIGITS', 'DATASETS', 'ImageSet', 'class_keys', 'normalize', 'denorma
 
 # %% ../nbs/02_data.ipynb #a56ec5f2
 import hashlib
+import io
+import json
 import math
 import os
+import re
+import sys
+import time
 import unicodedata
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -19,12 +25,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import patch
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageCms, ImageColor, ImageDraw, ImageFont, ImageOps
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from tqdm.auto import tqdm
 
-from .core import CcdiffError, check_choice, check_int, check_number, runs_dir
+from .core import CcdiffError, atomic_write, check_choice, check_int, check_number, runs_dir
 from .torch_utils import generator
 
-# %% ../nbs/02_data.ipynb #8e8869cb
+# %% ../nbs/02_data.ipynb #e1e4dd73
 def _as_pixels(images):
     "`images` as uint8 `(N, C, H, W)`: 1 or 3 channels, square, at least one. `CcdiffError` for anything else."
     if isinstance(images, np.ndarray) and images.dtype != object:
@@ -56,7 +65,7 @@ def _as_pixels(images):
         raise CcdiffError(f"images has the shape {shape}, not (N, C, H, W) with C 1 or 3 and H = W; {hint}.")
     return images
 
-# %% ../nbs/02_data.ipynb #1f201e8f
+# %% ../nbs/02_data.ipynb #958edea0
 def _as_labels(labels, n, class_names):
     "`labels` as int64 `(n,)`, each the position of a class name. `CcdiffError` for anything else."
     try:
@@ -170,7 +179,7 @@ class ImageSet:
         "The same set with its tensors on `device`."
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
-# %% ../nbs/02_data.ipynb #edd2a281
+# %% ../nbs/02_data.ipynb #8cbe83e7
 def class_keys(
     class_names, # one name for each class
 ) -> list:
@@ -201,7 +210,7 @@ def denormalize(
     "uint8 of the same shape in [0, 255]; `denormalize(normalize(x))` is `x`, bit for bit."
     return images.float().nan_to_num(-1).add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
-# %% ../nbs/02_data.ipynb #b169316b
+# %% ../nbs/02_data.ipynb #7b86267c
 def _as_tiles(images):
     "uint8 `(N, H, W)` or `(N, H, W, 3)` on the CPU, of whatever `image_grid` takes."
     images = getattr(images, "images", images) # a pipeline's output, or an ImageSet
@@ -224,7 +233,7 @@ def _as_tiles(images):
         images = (images * 255).round().byte()
     return images.permute(0, 2, 3, 1).squeeze(-1).numpy()
 
-# %% ../nbs/02_data.ipynb #2bed46f1
+# %% ../nbs/02_data.ipynb #2d1a627f
 @lru_cache
 def label_font(
     text: str, # what is to be written
@@ -341,21 +350,38 @@ class Batches:
         return step, normalize(images[indices]), labels[indices]
 
 # %% ../nbs/02_data.ipynb #66653b91
-def split_images(
-    image_set: ImageSet,    # what to cut
-    held_out: float = 0.1,  # the share of every class that is held out, above 0 and below 1
-    seed: int = 0,          # another seed, another cut
-) -> tuple:
-    """Two `ImageSet`s, `(train, held_out)`: random, class by class, the same for the same seed, in the set's order.
-
-    Raises `CcdiffError` for a share of 0 or 1 or beyond."""
-    check_number("held_out", held_out, gt=0, lt=1, hint="0.1 is usual.")
+def _held_out(image_set, share, seed):
+    "bool `(N,)`, true for what is held out: whole writers if there are several, else a share of each class."
     out = torch.zeros(len(image_set), dtype=torch.bool)
+    writers = image_set.writers
+    if writers is not None and len(everybody := writers.unique()) > 1:
+        for writer in everybody[torch.randperm(len(everybody), generator=generator(seed, 0, "held-out writers"))]:
+            own = writers == writer
+            if out.any() and out.sum() + own.sum() / 2 > share * len(out): # further from the share than without
+                break
+            out |= own
+        return out
     labels = image_set.labels.cpu()
     for k in range(image_set.num_classes):
         members = (labels == k).nonzero()[:, 0]
         shuffled = members[torch.randperm(len(members), generator=generator(seed, k, "held out"))]
-        out[shuffled[:round(len(members) * held_out)]] = True
+        out[shuffled[:round(len(members) * share)]] = True
+    return out
+
+def split_images(
+    image_set: ImageSet,    # what to cut
+    held_out: float = 0.1,  # the share that is held out, above 0 and below 1
+    seed: int = 0,          # another seed, another cut
+) -> tuple:
+    """Two `ImageSet`s, `(train, held_out)`, the same for the same seed, in the set's order.
+
+    If the set knows its writers, each is in one part only and the share is met as nearly as that allows; else the share
+    is drawn at random from every class. Raises `CcdiffError` for a share out of range, or if a part would be empty."""
+    check_number("held_out", held_out, gt=0, lt=1, hint="0.1 is usual.")
+    out = _held_out(image_set, held_out, seed)
+    if out.all() or not out.any():
+        raise CcdiffError(f"held_out={held_out} of {image_set.summary()} leaves one part without images; "
+                          "give more images or another share.")
     return image_set.subset(~out, "train"), image_set.subset(out, "test")
 
 # %% ../nbs/02_data.ipynb #0f5101e3
@@ -383,6 +409,8 @@ def resize(
     return replace(self, images=resize_images(self.images, check_int("image_size", size, 4)))
 
 # %% ../nbs/02_data.ipynb #f0774dc8
+_forms = (130, 256, 386, 516, 646, 776, 906, 1029, 1157, 1287, 1415, 1545, 1667) # where another form begins
+
 def _load_digits(image_size):
     "scikit-learn's 1,797 digits, enlarged to 20/28 of `image_size` inside a black margin as MNIST does it."
     from sklearn.datasets import load_digits # half a second, for this set only
@@ -394,7 +422,8 @@ def _load_digits(image_size):
     margin = image_size - images.shape[-1]
     before, after = margin // 2, margin - margin // 2
     images = torch.nn.functional.pad(images, (before, after, before, after))
-    return ImageSet(images, torch.from_numpy(raw.target).long(), [str(d) for d in range(10)], "digits")
+    writers = torch.bucketize(torch.arange(len(images)), torch.tensor(_forms), right=True)
+    return ImageSet(images, raw.target, DIGITS, "digits", writers=writers)
 
 # %% ../nbs/02_data.ipynb #e24cf699
 def data_dir(
@@ -405,87 +434,443 @@ def data_dir(
     return Path(root).expanduser().resolve() if root else runs_dir().parent / "data"
 
 # %% ../nbs/02_data.ipynb #f338da16
-_torchvision_sets = { # name: torchvision's class and the options it needs
-    "mnist": ("MNIST", {}),
-    "fashion_mnist": ("FashionMNIST", {}),
-    "kmnist": ("KMNIST", {}),
-    "emnist": ("EMNIST", {"split": "balanced"}),
+_torchvision_sets = { # name: torchvision's class, the folder or file it makes, and the options it needs
+    "mnist": ("MNIST", "MNIST/raw", {}),
+    "fashion_mnist": ("FashionMNIST", "FashionMNIST/raw", {}),
+    "kmnist": ("KMNIST", "KMNIST/raw", {}),
+    "emnist": ("EMNIST", "EMNIST/raw", {"split": "balanced"}),
+    "cifar10": ("CIFAR10", "cifar-10-batches-py", {}),
+    "svhn": ("SVHN", "train_32x32.mat and test_32x32.mat", {}),
+    "usps": ("USPS", "usps.bz2 and usps.t.bz2", {}),
 }
 _more_mirrors = {"FashionMNIST": ["https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"]}
 
 def _torchvision_images(name, split, root):
-    "Images, labels and class names of a torchvision set, downloaded if they are not there."
+    "The train or test part of a torchvision set as an `ImageSet`, downloaded if it is not there."
     import torchvision # a second, for these sets only
-    kind, options = _torchvision_sets[name]
+    kind, files, options = _torchvision_sets[name]
     base = getattr(torchvision.datasets, kind)
-    dataset = type(kind, (base,), {"mirrors": [*base.mirrors, *_more_mirrors.get(kind, [])]})
+    make = type(kind, (base,), {"mirrors": [*getattr(base, "mirrors", []), *_more_mirrors.get(kind, [])]})
     where = data_dir(root)
-    options = dict(root=where, train=split == "train", **options)
+    part = {"split": split} if name == "svhn" else {"train": split == "train"}
     instead = ("Without a network use --dataset digits (bundled), "
-               f"or point --data-dir at a folder that holds {kind}/raw/.")
+               f"or point --data-dir at a folder that holds {files}.")
 
     try:
-        found = dataset(**options)
-    except (RuntimeError, ValueError, AssertionError, OSError, TypeError) as e:
-        if "Dataset not found" not in str(e):
+        return _as_image_set(make(root=where, **part, **options), name, split)
+    except FileNotFoundError:
+        pass # USPS says it like this
+    except Exception as e: # readers of damaged files raise nearly anything
+        if "not found" not in str(e):
             raise CcdiffError(f"the files of {name} under {where} cannot be read ({e}); "
-                              f"delete {where / kind} to download them again. {instead}") from e
-        try:
-            found = dataset(download=True, **options)
-        except (OSError, RuntimeError) as e:
-            raise CcdiffError(f"{name} is not under {where} and could not be downloaded ({e}). {instead}") from e
+                              f"delete {files} there to download them again. {instead}") from e
+    there = [f for place in files.split(" and ") for f in sorted([where / place, *(where / place).glob("*")]) if f.is_file()]
+    names = ", ".join(f.name for f in there)
+    found = f"is not whole under {where} (there are {names})" if there else f"is not under {where}"
+    try:
+        return _as_image_set(make(root=where, download=True, **part, **options), name, split)
+    except (OSError, RuntimeError) as e:
+        raise CcdiffError(f"{name} {found} and could not be downloaded ({e}). {instead}") from e
 
-    images = found.data.transpose(1, 2) if name == "emnist" else found.data
-    class_names = [str(c).split(" - ")[0] for c in found.classes]
-    return images[:, None].contiguous(), found.targets.long(), class_names
+def _as_image_set(found, name, split):
+    "A torchvision data set as an `ImageSet`."
+    images = torch.as_tensor(found.data)
+    if name == "emnist":
+        images = images.transpose(1, 2)
+    if name == "cifar10":
+        images = images.permute(0, 3, 1, 2)
+    if images.ndim == 3:
+        images = images[:, None]
+    labels = torch.as_tensor(found.labels if name == "svhn" else found.targets).long()
+    class_names = [str(c).split(" - ")[0] for c in getattr(found, "classes", DIGITS)]
+    if name == "mnist":
+        class_names = DIGITS
+    writers = torch.arange(len(images)) // 600 if name == "mnist" else None
+    return ImageSet(images.contiguous(), labels, class_names, name, split, writers)
+
+# %% ../nbs/02_data.ipynb #d812320f
+_deep = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F") # Pillow's modes of more than 8 bits
+
+def _with_opacity(image):
+    "A picture with transparent parts as RGBA."
+    return image.convert("LA").convert("RGBA") if image.mode == "La" else image.convert("RGBA")
+
+def _ink(image):
+    "(sum of brightness times opacity, sum of opacity) of a picture with transparent parts, in [0, 1] a pixel."
+    brightness, opacity = np.asarray(_with_opacity(image).convert("LA"), dtype=np.float64).transpose(2, 0, 1) / 255
+    if opacity.min() == 1:
+        return 0, 0
+    return (brightness * opacity).sum(), opacity.sum()
+
+def _brightest(image, name):
+    "The largest value of a picture of more than 8 bits. `CcdiffError` for ranges that do not say what is white."
+    values = np.asarray(image)
+    low, high = values.min(), values.max()
+    if image.mode == "F" and not (0 <= low and high <= 1):
+        raise CcdiffError(f"{name} holds floats from {low:.4g} to {high:.4g}, but only floats in [0, 1] are read; "
+                          "scale them or save the pictures with 8 or 16 bits.")
+    if image.mode == "I" and not (0 <= low and high < 2**16):
+        raise CcdiffError(f"{name} holds 32-bit numbers from {low} to {high}, and nothing says what is white; "
+                          "save the pictures with 8 or 16 bits.")
+    return high
+
+# %% ../nbs/02_data.ipynb #904fda8b
+def _to_rgb(image, ground=(255, 255, 255), white=2**16 - 1):
+    "An upright 8-bit RGB picture of any PIL image; `white` is the value that becomes 255 for integers of more than 8 bits."
+    image = ImageOps.exif_transpose(image)
+    if image.mode in _deep:
+        scale = 255 / (1 if image.mode == "F" else white)
+        image = Image.fromarray((np.asarray(image) * scale).clip(0, 255).round().astype(np.uint8))
+    if image.has_transparency_data:
+        image = _with_opacity(image)
+        return Image.alpha_composite(Image.new("RGBA", image.size, ground), image).convert("RGB")
+    if image.mode == "LAB":
+        to_srgb = ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
+        return ImageCms.applyTransform(image, to_srgb)
+    return image.convert("RGB")
+
+# %% ../nbs/02_data.ipynb #a065be7f
+def _to_square(image, size, fit, ground):
+    "An RGB picture as `size` × `size` pixels: padded, or cropped, as `fit` says."
+    if fit == "crop":
+        return ImageOps.fit(image, (size, size), Image.LANCZOS)
+    if ground is None:
+        pixels = np.asarray(image)
+        edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+        ground = tuple(int(value) for value in np.median(edge, axis=0))
+    return ImageOps.pad(image, (size, size), Image.LANCZOS, color=ground)
+
+# %% ../nbs/02_data.ipynb #2f8d3e0b
+@dataclass
+class _Pictures:
+    "Pictures to be read: how many, where each is (a path or its bytes), what each is called, and how to read them."
+    n: int
+    open: callable         # i → a path or a file object
+    name: callable         # i → what to call it in a sentence
+    title: str             # of the set
+    image_size: int | None # as in load_images, like the rest
+    background: str | None
+    fit: str
+    skip_damaged: bool
+
+    def __post_init__(self):
+        self.damaged = {} # {i: what is wrong with it}
+        self.notes = []   # what a person should know
+
+    def each(self, positions, work):
+        "Yields `(i, work(image, i))` for every picture that can be read; `CcdiffError` for others, or they are counted."
+        for i in positions:
+            try:
+                with Image.open(self.open(i)) as image:
+                    found = work(image, i)
+            except CcdiffError:
+                raise
+            except Exception as e: # Pillow's readers raise nearly anything
+                if not self.skip_damaged:
+                    raise CcdiffError(f"{self.name(i)} is not an image that can be read ({e or type(e).__name__}); repair it, "
+                                      "take it out, or leave out all such files with --skip-damaged (skip_damaged=True).") from e
+                self.damaged[i] = e
+                continue
+            yield i, found
+
+@patch
+def survey(self:_Pictures):
+    "The first look: `(positions that can be read, ground or None, white)`. `CcdiffError` for several sizes."
+    sizes, ink, opacity, top = {}, 0, 0, 0
+    def look(image, i):
+        deep = _brightest(image, self.name(i)) if image.mode in _deep and image.mode != "F" else 0
+        if image.mode == "F": _brightest(image, self.name(i))
+        return image.size, deep, _ink(image) if image.has_transparency_data and not deep else (0, 0)
+
+    found = list(self.each(range(self.n), look))
+    for i, (size, deep, (some_ink, some_opacity)) in found:
+        sizes.setdefault(size, self.name(i))
+        top, ink, opacity = max(top, deep), ink + some_ink, opacity + some_opacity
+
+    uneven = [size for size in sizes if size[0] != size[1]]
+    if self.image_size is None and (len(sizes) > 1 or uneven):
+        examples = [f"{name} ({w} × {h})" for (w, h), name in list(sizes.items())[:2]]
+        raise CcdiffError(f"the images of {self.title} have {len(sizes)} size(s), such as {' and '.join(examples)}; "
+                          "give one square size with --image-size (image_size=28).")
+    ground = None
+    if self.background is not None:
+        ground = _colour(self.background)
+    elif opacity:
+        ground = (255,) * 3 if ink / opacity < 0.5 else (0,) * 3
+        self.notes.append(f"transparent pictures are put on {'white' if ground[0] else 'black'}, since their ink is "
+                          f"{'dark' if ground[0] else 'light'}; --background decides otherwise")
+    bits = next((bits for bits in (8, 10, 12, 14) if 0 < top < 2**bits), 16)
+    if bits < 16 and top:
+        self.notes.append(f"no value of the 16-bit pictures is above {top}, so they are read as {bits} bits")
+    return [i for i, _ in found], ground, 2**bits - 1
+
+def _colour(background):
+    "RGB numbers of a colour's name."
+    try:
+        return ImageColor.getrgb(background)[:3]
+    except (ValueError, AttributeError):
+        raise CcdiffError(f"background={background!r} is not a colour; "
+                          "give a name such as white or black, or #rrggbb.") from None
+
+@patch
+def read(self:_Pictures):
+    "The second look: `(uint8 (M, C, H, W), the M positions)`; one channel if none has a colour."
+    positions, ground, white = self.survey()
+    def work(image, i):
+        image = _to_rgb(image, ground or (255,) * 3, white)
+        return np.asarray(_to_square(image, self.image_size, self.fit, ground) if self.image_size else image)
+
+    images, kept = None, []
+    bar = tqdm(positions, desc=f"reading {self.title}", unit="image", delay=2)
+    for i, pixels in self.each(bar, work):
+        if images is None:
+            images = np.empty((len(positions), 1, *pixels.shape[:2]), dtype=np.uint8)
+        if images.shape[1] == 1 and (pixels != pixels[..., :1]).any(): # the first colour
+            images = images.repeat(3, axis=1)
+        images[len(kept)] = pixels.transpose(2, 0, 1)[:images.shape[1]]
+        kept.append(i)
+    if self.damaged:
+        first = next(iter(self.damaged))
+        self.notes.append(f"{len(self.damaged)} damaged file(s) left out, such as {self.name(first)} ({self.damaged[first]})")
+    if not kept:
+        raise CcdiffError(f"none of the {self.n} images of {self.title} can be read, such as {self.name(0)}.")
+    return torch.from_numpy(images[:len(kept)]), kept
+
+# %% ../nbs/02_data.ipynb #30c1f6cd
+_cache_after = 2.0 # seconds of reading that make a set worth keeping
+
+@patch
+def read_cached(
+    self:_Pictures,
+    root,    # as in load_images
+    listing, # something that changes when a picture does, which JSON can hold
+):
+    "What `read` returns, from the cache if it is there. Prints the notes."
+    options = dict(version=1, listing=listing, image_size=self.image_size, background=self.background, fit=self.fit,
+                   skip_damaged=self.skip_damaged)
+    key = hashlib.sha256(json.dumps(options).encode()).hexdigest()
+    stem = re.sub(r"[^\w.-]+", "-", self.title)[:60]
+    file = data_dir(root) / "cache" / f"{stem}-{key[:16]}.safetensors"
+    try:
+        with safe_open(file, "pt") as saved:
+            images, kept = saved.get_tensor("images"), saved.get_tensor("kept").tolist()
+            self.notes = json.loads(saved.metadata()["notes"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError): # not there, or damaged: read the pictures
+        began = time.monotonic()
+        images, kept = self.read()
+        if time.monotonic() - began > _cache_after:
+            with suppress(OSError): # a disk that is full or read-only: the pictures are read again next time
+                with atomic_write(file) as temporary:
+                    save_file({"images": images, "kept": torch.tensor(kept)}, temporary, {"notes": json.dumps(self.notes)})
+    for note in self.notes:
+        print(f"{self.title}: {note}.", file=sys.stderr)
+    return images, kept
 
 # %% ../nbs/02_data.ipynb #bc7e4119
-_suffixes = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+_suffixes = {".png", ".apng", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".avif", ".jp2", ".tif", ".tiff", ".tga",
+             ".ppm", ".pgm", ".pbm", ".pnm"}
+_not_data = {"__macosx", "@eadir", "thumbnails", "thumbs"} # folders of other programs
 
-def _read_image(path, image_size):
-    "One file as a uint8 `(3, H, W)` tensor, cut to a square and resized if `image_size` is given."
+def _is_left_out(folder, root):
+    "Whether a folder, or what is in it, is no data: hidden, another program's, the runs, a run, the cache."
+    if folder.name.startswith(".") or folder.name.lower() in _not_data or (folder / "run.sqlite3").is_file():
+        return True
+    return folder.resolve() in (runs_dir(), data_dir(root), data_dir(root) / "cache", data_dir(root) / "judges")
+
+def _sub_folders(folder, root):
+    "The sub-folders that can be classes or splits, by name; names that are all whole numbers by their value."
     try:
-        with Image.open(path) as image:
-            image = image.convert("RGB")
-            if image_size:
-                image = ImageOps.fit(image, (image_size, image_size), Image.LANCZOS)
-            return torch.from_numpy(np.array(image)).permute(2, 0, 1)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e: # what Pillow raises for damaged files
-        raise CcdiffError(f"{path} is not an image that can be read ({e}); "
-                          "repair it or take it out of the folder.") from e
+        found = [d for d in folder.iterdir() if d.is_dir() and not _is_left_out(d, root)]
+    except OSError as e:
+        raise CcdiffError(f"the folder {folder} cannot be read: {e.strerror}.") from e
+    by_name = {d.name: d for d in found}
+    return [by_name[name] for name in _in_order(by_name)]
+
+def _in_order(names):
+    "Names sorted; whole numbers by their value, so that 10 comes after 9."
+    names = sorted(names)
+    return sorted(names, key=int) if all(name.isdecimal() for name in names) else names
+
+def _image_files(folder, root):
+    "(files that are pictures by their name, other files) anywhere below `folder`, sorted."
+    images, others = [], []
+    for where, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not _is_left_out(Path(where, name), root)]
+        for name in files:
+            if not name.startswith(".") and name.lower() not in ("thumbs.db", "desktop.ini"):
+                (images if Path(name).suffix.lower() in _suffixes else others).append(Path(where, name))
+    return sorted(images), sorted(others)
+
+# %% ../nbs/02_data.ipynb #cb82aae0
+_part_names = {"train": "train", "training": "train", "test": "test", "testing": "test",
+               "val": "val", "valid": "val", "validation": "val", "dev": "val"}
+
+def _find_parts(names, where):
+    "{\"train\": name, \"test\": name, \"val\": name} of the names that are parts, {} if they are not. `CcdiffError` for two of a kind."
+    parts = {}
+    for name in names:
+        part = _part_names.get(name.lower())
+        if part in parts:
+            raise CcdiffError(f"{where} holds {parts[part]!r} and {name!r}, which both mean the {part} part; "
+                              "rename or remove one of them.")
+        if part:
+            parts[part] = name
+    if parts and "train" not in parts and len(parts) == len(names) > 1:
+        raise CcdiffError(f"{where} holds {' and '.join(map(repr, parts.values()))}, but no training part; "
+                          "rename one of them to 'train'.")
+    others = len(names) - len(parts)
+    return parts if "train" in parts and (len(parts) > 1 or not others) else {}
+
+def _parts_of(split, parts):
+    "The names of the parts that make a split: the test part, else the validation part, is \"test\"."
+    if split == "train":
+        return [parts["train"]]
+    if split == "all":
+        return list(parts.values())
+    return [parts[name] for name in ("test", "val") if name in parts][:1] or [parts["train"]]
+
+def _check_classes(labels, class_names, where):
+    "Raise a `CcdiffError` if a class has no image."
+    empty = [name for k, name in enumerate(class_names) if k not in set(labels)]
+    if empty:
+        raise CcdiffError(f"{where}: there are no images of {', '.join(map(repr, empty[:5]))}; add some, or remove the class.")
+
+def _cut(image_set, split, is_part):
+    "`split` of a set: itself if it is that part already, else a tenth of each class is \"test\" and the rest \"train\"."
+    if is_part or split == "all":
+        return replace(image_set, split=split)
+    out = _held_out(image_set, 0.1, 0)
+    if split == "test" and not out.any():
+        raise CcdiffError(f"{image_set.name} has no test part, and a tenth of each class is less than one image "
+                          f"({image_set.summary()}); give it a test/ folder, or more images.")
+    return image_set.subset(out if split == "test" else ~out, split)
 
 # %% ../nbs/02_data.ipynb #502563c9
-def _load_folder(folder, split, image_size):
-    "All images below `folder/<class>/`, sorted by name, as one ImageSet."
-    has_parts = (folder / "train").is_dir() and (folder / "test").is_dir()
-    is_part = has_parts and split in ("train", "test")
-    base = folder / split if is_part else folder
-    try:
-        classes = sorted(d for d in base.iterdir() if d.is_dir() and not d.name.startswith("."))
-    except OSError as e:
-        raise CcdiffError(f"the folder {base} cannot be read: {e.strerror}.") from e
-    files, labels = [], []
-    for k, class_folder in enumerate(classes):
-        found = [f for f in sorted(class_folder.rglob("*")) if f.suffix.lower() in _suffixes]
-        files += found
-        labels += [k] * len(found)
-    if not files:
-        raise CcdiffError(f"{base} holds no images; it needs one sub-folder for each class, such as {base}/cats/1.png "
-                          f"({', '.join(sorted(_suffixes))}).")
+def _load_folder(folder, split, root, options):
+    "The pictures below `folder/<class>/` or `folder/<part>/<class>/`, sorted by name, as one `ImageSet`."
+    folder = folder.resolve()
+    sub_folders = {d.name: d for d in _sub_folders(folder, root)}
+    parts = _find_parts([name for name, d in sub_folders.items() if _sub_folders(d, root) or name.lower() not in _part_names], folder)
+    train = sub_folders[parts["train"]] if parts else folder
+    classes = {unicodedata.normalize("NFC", d.name): k for k, d in enumerate(_sub_folders(train, root))}
 
-    tensors = [_read_image(f, image_size) for f in files]
-    sizes = {tuple(t.shape[1:]) for t in tensors}
-    if len(sizes) > 1 or len(set(tensors[0].shape[1:])) > 1: # several sizes, or not square
-        raise CcdiffError(f"the images under {base} have {len(sizes)} size(s), such as {min(sizes)}; "
-                          "give one square size with --image-size (image_size=28).")
-    images = torch.stack(tensors)
-    if (images[:, :1] == images).all(): # grey
-        images = images[:, :1].contiguous()
-    image_set = ImageSet(images, torch.tensor(labels), [d.name for d in classes], folder.name, split)
-    if is_part or split == "all":
-        return image_set
-    train, test = split_images(image_set)
-    return train if split == "train" else test
+    files, labels, notes, others = [], [], [], []
+    names = _parts_of(split, parts) if parts else [None]
+    for base in (sub_folders[name] if name else folder for name in names):
+        here = {unicodedata.normalize("NFC", d.name): d for d in _sub_folders(base, root)}
+        for name, class_folder in here.items():
+            found, more = _image_files(class_folder, root)
+            if name in classes:
+                files += found
+                others += more
+                labels += [classes[name]] * len(found)
+            else:
+                notes.append(f"{base.name}/{name} is left out: it is not a class of {train.name}")
+        lacks = [name for name in classes if name not in here]
+        if lacks:
+            notes.append(f"{base.name} has no {', '.join(map(repr, lacks))}")
+        loose = [f for f in base.iterdir() if f.suffix.lower() in _suffixes and not f.name.startswith(".")]
+        if loose and files:
+            notes.append(f"{len(loose)} image(s) outside of the class folders are left out, such as {loose[0].name}")
+    if others and files:
+        notes.append(f"{len(others)} file(s) left out that are not images by their name, such as {others[0].name}")
+    if parts and (unused := [name for name in sub_folders if name not in parts.values()]):
+        notes.append(f"{', '.join(unused)} is left out: it is not a part like {train.name}")
+    if not files:
+        raise CcdiffError(f"{train} holds no images in class folders; it needs one sub-folder for each class, such as "
+                          f"{train}/cats/1.png ({', '.join(sorted(_suffixes))}).")
+
+    pictures = _Pictures(len(files), lambda i: files[i], lambda i: str(files[i]), folder.name, **options)
+    pictures.notes = notes
+    stats = [file.stat() for file in files]
+    listing = [str(folder), notes, [(str(f.relative_to(folder)), s.st_size, s.st_mtime_ns) for f, s in zip(files, stats)]]
+    images, kept = pictures.read_cached(root, listing)
+    labels = [labels[i] for i in kept]
+    is_part = len(parts) > 1
+    if split != "test" or not is_part:
+        _check_classes(labels, list(classes), folder)
+    return _cut(ImageSet(images, labels, list(classes), folder.name), split, is_part)
+
+# %% ../nbs/02_data.ipynb #31e57edb
+def _hf_dataset(source, config):
+    "{part: `datasets.Dataset`} of a name on the hub or a local folder."
+    try:
+        import datasets # an extra
+    except ImportError as e:
+        raise CcdiffError(f"dataset='hf:{source}' needs the datasets library: pip install 'ccdiff[hf]'.") from e
+    where = Path(source).expanduser()
+    is_saved = (where / "dataset_dict.json").is_file() or (where / "state.json").is_file()
+    try:
+        if is_saved:
+            found = datasets.load_from_disk(str(where))
+        else:
+            found = datasets.load_dataset(str(where) if where.is_dir() else source, config)
+    except Exception as e: # no such name, no network, a set of several configurations, files of another kind
+        reason = " ".join(str(e).split())[:300]
+        raise CcdiffError(f"dataset='hf:{source}' could not be loaded ({reason}). Give a name on huggingface.co/datasets "
+                          "or a local folder; add ,config=NAME for a set of several configurations.") from e
+    return dict(found) if isinstance(found, dict) else {"train": found}
+
+def _hf_column(features, kind, wanted, suits, usual):
+    "The name of the column of images or labels."
+    if wanted:
+        return check_choice(kind, wanted, features)
+    found = [name for name, feature in features.items() if suits(feature)]
+    found = [name for name in usual if name in found] or found
+    if len(found) == 1 or found and found[0] in usual:
+        return found[0]
+    raise CcdiffError(f"which column has the {kind}s? There are {', '.join(map(repr, features))}; "
+                      f"add ,{kind}=NAME to the name of the data set.")
+
+def _load_hf(spec, split, root, options):
+    "A data set of the datasets library as an `ImageSet`."
+    source, *pairs = spec.removeprefix("hf:").split(",")
+    given = dict(pair.split("=", 1) if "=" in pair else (pair, "") for pair in pairs)
+    for key in given:
+        check_choice("option", key, ["image", "label", "config"], hint="Write hf:NAME,image=COLUMN,label=COLUMN,config=NAME.")
+    tables = _hf_dataset(source, given.get("config"))
+    import datasets
+    parts = _find_parts(list(tables), spec)
+    if not parts and len(tables) > 1:
+        raise CcdiffError(f"{spec} has the parts {', '.join(map(repr, tables))}, and none of them is called train.")
+    parts = parts or {"train": list(tables)[0]}
+
+    train = tables[parts["train"]]
+    image = _hf_column(train.features, "image", given.get("image"), lambda f: isinstance(f, datasets.Image), ("image", "img"))
+    is_label = lambda f: isinstance(f, datasets.ClassLabel) or getattr(f, "dtype", "") in ("string", "int64", "int32", "uint8", "bool")
+    classed = [name for name, feature in train.features.items() if isinstance(feature, datasets.ClassLabel)]
+    usual = classed if len(classed) == 1 else ("label", "labels", "class", "category", "target")
+    label = _hf_column(train.features, "label", given.get("label"), is_label, usual)
+    names = getattr(train.features[label], "names", None)
+    class_names = names or _in_order({str(value) for value in train[label]})
+
+    chosen = [tables[name].cast_column(image, datasets.Image(decode=False)) for name in _parts_of(split, parts)]
+    rows = [(table, i) for table in chosen for i in range(len(table))]
+    labels, notes = [], []
+    for table in chosen:
+        own = getattr(table.features[label], "names", None)
+        labels += [own[value] if own and value is not None and value >= 0 else str(value) for value in table[label]]
+    unknown = sorted({value for value in labels if value not in class_names})
+    if unknown:
+        notes.append(f"images of {', '.join(map(repr, unknown[:5]))} are left out: the training part has no such class")
+        rows, labels = zip(*[(row, value) for row, value in zip(rows, labels) if value in class_names])
+
+    def open_row(i):
+        table, row = rows[i]
+        stored = table[row][image]
+        return io.BytesIO(stored["bytes"]) if stored["bytes"] is not None else stored["path"]
+
+    title = Path(source).name or source
+    pictures = _Pictures(len(rows), open_row, lambda i: f"image {rows[i][1]} of {spec}", title, **options)
+    pictures.notes = notes
+    stored = [file["filename"] for table in chosen for file in table.cache_files]
+    listing = [spec, split, len(rows), [(name, Path(name).stat().st_size, Path(name).stat().st_mtime_ns) for name in stored]]
+    images, kept = pictures.read_cached(root, listing) if stored else pictures.read()
+    labels = [class_names.index(labels[i]) for i in kept]
+    is_part = len(parts) > 1
+    if split != "test" or not is_part:
+        _check_classes(labels, class_names, spec)
+    return _cut(ImageSet(images, labels, class_names, title), split, is_part)
 
 # %% ../nbs/02_data.ipynb #7a8d94e2
 def toy_images(
@@ -513,40 +898,58 @@ def toy_images(
     return ImageSet(images, labels, ["horizontal", "vertical", "disc"], "toy", "all")
 
 # %% ../nbs/02_data.ipynb #a1c4df7c
-DATASETS = ("mnist", "fashion_mnist", "kmnist", "emnist", "digits", "toy") # the names that `load_images` knows
+DATASETS = (*_torchvision_sets, "digits", "toy") # the names that `load_images` knows
 
 def load_images(
-    name_or_path="mnist", # one of `DATASETS`, or a folder with one sub-folder for each class
+    name_or_path="mnist", # one of `DATASETS`, a folder with one sub-folder for each class, or `hf:` and a name on the hub or a local folder
     split: str = "train", # "train", "test" or "all"
     root=None,            # where downloaded sets are kept; None for `$CCDIFF_DATA_DIR`, else `data/` beside the runs
     image_size: int | None = None, # height and width in pixels, 4 to 1024; None keeps the set's own (28; 8 for "toy")
+    background: str | None = None, # colour behind transparent pictures and of the padding, such as white or #ffeedd; None: see below
+    fit: str = "pad",     # what makes a picture of a folder or the hub square: "pad" or "crop"
+    skip_damaged: bool = False, # leave out files that cannot be read, and say how many; False refuses them
 ) -> ImageSet:
     """A labelled image set; it is downloaded if it is not there.
 
-    "test" is a set's own test part, a fifth of `digits` and `toy`, and a tenth of a folder without a `test/`. Raises
-    `CcdiffError` for an unknown name, a folder that cannot be read, or a set that cannot be downloaded."""
+    Pictures of folders and of the hub are turned upright, composited, scaled from their depth to 8 bits, and made square.
+    With `background=None`, transparent ones are put on white if the set's ink is dark, else on black, and padding
+    continues a picture's edge. What took more than two seconds is kept in `cache/` under `root`. "test" is a set's own
+    test or validation part, a fifth of `digits` and `toy`, and a tenth of what has none. Raises `CcdiffError` for an
+    unknown name, a set that cannot be read or downloaded, a class without images, and a damaged picture."""
     check_choice("split", split, ["train", "test", "all"])
+    check_choice("fit", fit, ["pad", "crop"])
     if image_size is not None:
         check_int("image_size", image_size, 4, 1024)
+    if background is not None:
+        _colour(background)
 
     name = str(name_or_path)
+    options = dict(image_size=image_size, background=background, fit=fit, skip_damaged=skip_damaged)
+    if name.startswith("hf:"):
+        return _load_hf(name, split, root, options)
     if isinstance(name_or_path, Path) or name not in DATASETS:
         folder = Path(name).expanduser()
         if folder.is_dir():
-            return _load_folder(folder, split, image_size)
+            return _load_folder(folder, split, root, options)
         if isinstance(name_or_path, Path) or os.sep in name or folder.exists():
             raise CcdiffError(f"dataset={name!r} is not a folder; give a folder with one sub-folder for each class, "
-                              f"or one of {', '.join(DATASETS)}.")
-        check_choice("dataset", name, DATASETS, hint="Or give the path of a folder with one sub-folder for each class.")
+                              f"hf: and a name on the Hugging Face hub, or one of {', '.join(DATASETS)}.")
+        check_choice("dataset", name, DATASETS, hint="Or give the path of a folder with one sub-folder for each class, "
+                                                     "or hf: and a name on the Hugging Face hub.")
 
     if name in _torchvision_sets:
-        splits = ["train", "test"] if split == "all" else [split]
-        images, labels, class_names = zip(*(_torchvision_images(name, part, root) for part in splits))
-        image_set = ImageSet(torch.cat(images), torch.cat(labels), class_names[0], name, split)
+        parts = [_torchvision_images(name, part, root) for part in (["train", "test"] if split == "all" else [split])]
+        image_set = parts[0] if len(parts) == 1 else _join(*parts)
         return image_set.resize(image_size) if image_size else image_set
 
     image_set = toy_images(image_size=image_size or 8) if name == "toy" else _load_digits(image_size or 28)
     if split == "all":
         return image_set
-    train, test = split_images(image_set, 0.2)
-    return train if split == "train" else test
+    out = _held_out(replace(image_set, writers=None), 0.2, 0) # at random, as in version 0.1
+    return image_set.subset(out if split == "test" else ~out, split)
+
+def _join(train, test):
+    "The two parts of a set as one."
+    writers = None if train.writers is None else torch.cat([train.writers, test.writers + train.writers.max() + 1])
+    return replace(train, images=torch.cat([train.images, test.images]), labels=torch.cat([train.labels, test.labels]),
+                   writers=writers, split="all")

@@ -145,17 +145,12 @@ def evaluate_run(
     from ccdiff.track.run import Run
 
     config = trainer.config
-    evaluator = Evaluator(config.dataset, "local", config.data_dir, image_size=config.image_size)
-    sampling = {}
-    if tuple(config.guidance_interval) != (0, 1): sampling["guidance_interval"] = config.guidance_interval
+    evaluator = Evaluator.for_run(config.to_dict(), judge="local")
     with Run(run_id=trainer.run_id, project=config.neptune_project, resume=True,
              log_with=config.log_with) as evaluator.run:
-        report = evaluator.evaluate(trainer.pipeline, config.evaluate,
-                                    num_inference_steps=config.num_inference_steps or 50, seed=config.seed,
-                                    guidance_scale=config.guidance_scale, step=trainer.step,
-                                    title=f"{trainer.run_id} at step {trainer.step}", **sampling)
-    report.save(run_dir(trainer.run_id) / "evals" / f"step_{trainer.step:06d}")
-    return report
+        return evaluator.evaluate(trainer.pipeline, config.evaluate, trainer.step,
+                                  f"{trainer.run_id} at step {trainer.step}",
+                                  folder=run_dir(trainer.run_id) / "evals" / f"step_{trainer.step:06d}")
 
 # %% ../../nbs/commands/00_train.ipynb #6d3460e0
 def show_results(
@@ -182,7 +177,7 @@ def show_results(
         if not trainer.config.evaluate: return
         report = evaluate_run(trainer)
         print(f"score       {report.headline}")
-        print(f"report      {folder / 'evals' / f'step_{trainer.step:06d}' / 'report.html'}")
+        print(f"report      {report.folder / 'report.html'}")
 
     for what, show in {"loss": show_loss, "samples": show_samples, "score": show_score}.items():
         try: show()

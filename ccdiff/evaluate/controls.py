@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from ..core import CcdiffError, check_int
 from ..torch_utils import generator
 from ..data import ImageSet
-from .judge import negatives, printed_digits
+from .judge import ground_of, paint, printed_digits
 from .metrics import corrected_share, wilson_interval
 
 # %% ../../nbs/evaluate/03_controls.ipynb #321d74fb
@@ -42,12 +42,11 @@ def make_controls(
     if len(real) < n: raise CcdiffError(f"{n} controls need at least {n} real images; {real.name} has {len(real)}.")
     if n and real.num_classes < 2:
         raise CcdiffError(f"a control with a wrong target needs a second class; {real.name} has {real.num_classes}: use controls=0.")
-    digits = list(map(str, real.class_names)) == list("0123456789")
     order = torch.randperm(len(real), generator=generator(0, 0, "controls order"))
     ink = real.images.float().cpu() / 255
     images, targets, kinds = [real.images[:0].cpu()], [], []
     for i in range(n):
-        kind = _kinds[i % 10] if digits or _kinds[i % 10] != "printed" else "real"
+        kind = _kinds[i % 10] if real.noun == "digit" or _kinds[i % 10] != "printed" else "real"
         image, label = _control_image(kind, i, real, ink, order)
         if kind == "wrong target": label = (label + 1 + i % (real.num_classes - 1)) % real.num_classes
         images.append((image.clamp(0, 1) * 255).round().byte())
@@ -60,13 +59,12 @@ def _control_image(kind, i, real, ink, order):
     if kind in ("real", "wrong target"): return ink[order[i]][None], int(real.labels[order[i]])
     g = generator(0, i, f"controls {kind}")
     label = int(torch.randint(real.num_classes, (), generator=g))
-    if kind == "blank": return torch.zeros_like(ink[:1]), label
+    if kind == "blank": return ground_of(ink[order[i]][None]).expand_as(ink[:1]), label
     if kind == "printed":
         image, labels = printed_digits(1, g)
-        label = int(labels[0])
-    else: image = negatives("gaussian noise", ink[:64, :, :28, :28], real.labels[:64], 1, g)
-    image = F.interpolate(image[:, :1], size=real.image_size, mode="bilinear", antialias=True, align_corners=False)
-    return image.expand(-1, ink.shape[1], -1, -1), label
+        image, label = paint(image, ink[:64], g), int(labels[0])
+    else: image = 0.5 + 0.3 * torch.randn(1, real.channels, 28, 28, generator=g)
+    return F.interpolate(image.clamp(0, 1), size=real.image_size, mode="bilinear", antialias=True, align_corners=False), label
 
 # %% ../../nbs/evaluate/03_controls.ipynb #e480efbf
 def control_rows(

@@ -17,7 +17,7 @@ import io
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 
 import numpy as np
@@ -583,7 +583,7 @@ def fit(cls: Reference,
         raise CcdiffError(f"a reference needs at least 200 real images; {images.name} has {len(images)}.")
     if held_out and (held_out.images.shape[1:], held_out.class_names) != (images.images.shape[1:], images.class_names):
         raise CcdiffError(f"held_out has other classes or another shape than the images: {held_out!r}, not {images!r}.")
-    kept, pool = split_images(images, max(0.5, min(0.6, 1000 / len(images))), seed)
+    kept, pool = split_images(replace(images, writers=None), max(0.5, min(0.6, 1000 / len(images))), seed)
     pool = pool.subset(torch.randperm(len(pool), generator=generator(seed, 0, "floor order"))[:10_000])
     ink, classes = to_ink(kept.images, "0..255"), images.num_classes
     some = torch.randperm(len(ink), generator=generator(seed, 0, "reference images"))[:2000]

@@ -16,7 +16,7 @@ from fastcore.basics import patch
 
 from ..core import CcdiffError, atomic_write, check_choice
 from .pipeline import ClassConditionedPipeline
-from .schedulers import FLOW_SCHEDULERS, SCHEDULERS
+from .schedulers import CANNOT_CLIP, SCHEDULERS
 from .unet import ClassConditionedUnet
 
 # %% ../../nbs/model/04_hub.ipynb #af576548
@@ -97,7 +97,7 @@ def read_pipeline(
     Only our own network class and the schedulers of our tables, only safetensors, no code from the folder.
     `CcdiffError` if the folder does not hold such a pipeline."""
     folder = Path(folder)
-    known = [cls for cls, *_ in (*SCHEDULERS.values(), *FLOW_SCHEDULERS.values())]
+    known = [*(cls for cls, _ in SCHEDULERS.values()), *CANNOT_CLIP] # the classes for flow are among them
     try:
         config = json.loads((folder / "scheduler/scheduler_config.json").read_text(encoding="utf-8"))
         name = check_choice("scheduler", config["_class_name"], known)

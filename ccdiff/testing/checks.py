@@ -98,7 +98,8 @@ def check_requirements(
     "Packages that are imported and not among the requirements of settings.ini."
     graph = grimp.build_graph(package, include_external_packages=True)
     settings = _settings()
-    declared = settings["requirements"]
+    lists = [text for name, text in settings.items() if name.endswith("requirements") and name != "dev_requirements"]
+    declared = "\n".join(lists) # of the package and its extras
     declared = {re.match(r"[\w-]+", line)[0].lower() for line in declared.split()}
     owners = packages_distributions()
     problems = []

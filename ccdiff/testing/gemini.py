@@ -25,15 +25,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from fastcore.basics import patch
 
-from ..evaluate.gemini import DIGITS, STYLES, make_prompts, pixels, to_png
+from ..data import DIGITS
+from ..evaluate.gemini import STYLES, make_prompts, pixels, to_png
 
 # %% ../../nbs/testing/02_gemini.ipynb #3be0e742
 class FastClock:
-    "Like the module `time` (`time()`, `sleep(s)`), but `speed` times faster: a minute of it lasts `60 / speed` real seconds."
+    "Like the module `time` (`time()`, `sleep(s)`), but `speed` times faster: a minute lasts `60 / speed` real seconds."
     def __init__(
         self,
         speed: float = 1.0, # seconds of this clock per real second, above 0
-        epoch: float | None = None, # when it agreed with the wall's clock, so that two processes can share one; `None` for now
+        epoch: float | None = None, # when it agreed with the wall's clock, for two processes to share; `None` for now
     ):
         self.speed, self.epoch = speed, time.time() if epoch is None else epoch
 
@@ -51,7 +52,7 @@ class FastClock:
 # %% ../../nbs/testing/02_gemini.ipynb #0391598a
 @dataclass
 class Ask:
-    "One request as the service sees it. `images` are decoded bytes; `at` is the arrival on the service's clock, in seconds."
+    "One request as the service sees it."
     model: str                 # the model asked for
     version: str               # of the API, such as "v1beta"
     prompt: str                # the text of the request
@@ -85,15 +86,18 @@ def read_ask(
     headers,     # its headers: anything with `.get(name)`
     body: bytes, # its body
 ) -> Ask:
-    "The request as an `Ask`. Raises `ValueError` for a path that the service does not know or a body that is not JSON, `KeyError` or `TypeError` for JSON of another form."
+    """The request as an `Ask`.
+    `ValueError` for an unknown path or a body that is not JSON, `KeyError` or `TypeError` for JSON of another form."""
     where = re.fullmatch(r"/(v1|v1beta)/models/([^/:]+):generateContent", path.split("?")[0])
     if not where: raise ValueError(f"no such method: {path}")
     data = _camel(json.loads(body))
     parts = [p for c in data["contents"] for p in c["parts"]]
-    images = [base64.b64decode(p["inlineData"]["data"], altchars="-_" if set("-_") & set(p["inlineData"]["data"]) else None, validate=True) for p in parts if "inlineData" in p]
+    pictures = [p["inlineData"]["data"] for p in parts if "inlineData" in p]
+    images = [base64.b64decode(p.translate(str.maketrans("-_", "+/")), validate=True) for p in pictures]
+    system = _texts(data["systemInstruction"]) if "systemInstruction" in data else None
     deadline = headers.get("X-Server-Timeout")
-    return Ask(where[2], where[1], "\n".join(_texts(c) for c in data["contents"]), _texts(data["systemInstruction"]) if "systemInstruction" in data else None,
-               images, data.get("generationConfig", {}), float(deadline) if deadline else None, headers.get("x-goog-api-key"))
+    return Ask(where[2], where[1], "\n".join(_texts(c) for c in data["contents"]), system, images,
+               data.get("generationConfig", {}), float(deadline) if deadline else None, headers.get("x-goog-api-key"))
 
 # %% ../../nbs/testing/02_gemini.ipynb #a3dac208
 def answer(
@@ -105,8 +109,10 @@ def answer(
     "The body of a 200 answer with one candidate, as `generateContent` of the Gemini API gives it."
     part = {"text": text} | ({"thought": True} if thought else {})
     content = {"role": "model"} | ({"parts": [part]} if text is not None else {})
-    tokens = {"promptTokenCount": 300, "candidatesTokenCount": len(text or "") // 4 + 1, "totalTokenCount": 301 + len(text or "") // 4}
-    return {"candidates": [{"content": content, "finishReason": finish, "index": 0}], "usageMetadata": tokens, "modelVersion": model, "responseId": "fake"}
+    count = len(text or "") // 4 + 1
+    tokens = {"promptTokenCount": 300, "candidatesTokenCount": count, "totalTokenCount": 300 + count}
+    return {"candidates": [{"content": content, "finishReason": finish, "index": 0}],
+            "usageMetadata": tokens, "modelVersion": model, "responseId": "fake"}
 
 # %% ../../nbs/testing/02_gemini.ipynb #6eb1008b
 def error(
@@ -116,8 +122,10 @@ def error(
     details: list = (),  # further objects: QuotaFailure, RetryInfo, ErrorInfo
 ) -> dict:
     "The body of an error answer, as google.rpc.Status in JSON."
-    names = {400: "INVALID_ARGUMENT", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
-    return {"error": {"code": code, "message": message, "status": status or names.get(code, "UNKNOWN"), "details": list(details)}}
+    names = {400: "INVALID_ARGUMENT", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED",
+             500: "INTERNAL", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
+    status = status or names.get(code, "UNKNOWN")
+    return {"error": {"code": code, "message": message, "status": status, "details": list(details)}}
 
 # %% ../../nbs/testing/02_gemini.ipynb #2af53a3c
 def quota_error(
@@ -128,11 +136,12 @@ def quota_error(
 ) -> dict:
     "The body of a 429 as the service sends it."
     kind = "type.googleapis.com/google.rpc."
-    quota = {"quotaMetric": "generativelanguage.googleapis.com/generate_content_free_tier_requests", "quotaValue": str(limit),
+    metric = "generativelanguage.googleapis.com/generate_content_free_tier_requests"
+    quota = {"quotaMetric": metric, "quotaValue": str(limit),
              "quotaId": f"GenerateRequestsPer{per}PerProjectPerModel-FreeTier", "quotaDimensions": {"model": model}}
     details = [{"@type": kind + "QuotaFailure", "violations": [quota]}]
     if retry_s is not None: details.append({"@type": kind + "RetryInfo", "retryDelay": f"{retry_s:g}s"})
-    text = f"You exceeded your current quota. * Quota exceeded for metric: {quota['quotaMetric']}, limit: {limit}, model: {model}"
+    text = f"You exceeded your current quota. * Quota exceeded for metric: {metric}, limit: {limit}, model: {model}"
     return error(429, text, details=details)
 
 # %% ../../nbs/testing/02_gemini.ipynb #0d5fca5e
@@ -143,14 +152,16 @@ class Act:
     options: dict # what that act takes
 
 _nothing = {
-    "empty_body": (200, b""), "empty_object": (200, {}), "empty_list": (200, b"[]"), "no_candidates": (200, {"candidates": []}),
+    "empty_body": (200, b""), "empty_object": (200, {}), "empty_list": (200, b"[]"),
+    "no_candidates": (200, {"candidates": []}),
     "string_candidates": (200, {"candidates": "nope"}), "bad_json": (200, b'{"candidates": [{"content": {"par'),
-    "blocked": (200, {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}), "html": (502, b"<html><h1>502 Bad Gateway</h1></html>"),
+    "blocked": (200, {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}),
+    "html": (502, b"<html><h1>502 Bad Gateway</h1></html>"),
 }
 _spoken = {
     "text": lambda s="1": (200, answer(s)), "finish": lambda reason="SAFETY", s=None: (200, answer(s, reason)),
     "thought_only": lambda: (200, answer("Let me think", thought=True)),
-    "two_candidates": lambda a="7", b="1": (200, answer(a) | {"candidates": answer(a)["candidates"] + answer(b)["candidates"]}),
+    "two_candidates": lambda a="7", b="1": (200, {"candidates": [answer(s)["candidates"][0] for s in (a, b)]}),
     "version": lambda name="gemma-4-31b-it-002", s="1": (200, answer(s, model=name)),
     "status": lambda code=500, message="An internal error has occurred.": (code, error(code, message)),
     "rate_limit": lambda **how: (429, quota_error(**how)), "raw": lambda status=200, body=b"": (status, body),
@@ -178,7 +189,9 @@ def _transport_act(handler, a, stopping):
     if a.kind in ("delay", "hang"):
         stopping.wait(a.options.get("s", 0.2 if a.kind == "delay" else 30))
         if a.kind == "delay": return True
-    elif a.kind == "truncated": handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n" + b'{"candidates": [')
+    elif a.kind == "truncated":
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n")
+        handler.wfile.write(b'{"candidates": [')
     elif a.kind == "reset":
         handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         os.close(handler.connection.detach())
@@ -186,11 +199,14 @@ def _transport_act(handler, a, stopping):
     return False
 
 # %% ../../nbs/testing/02_gemini.ipynb #60fe0085
+_all_levels = ("MINIMAL", "LOW", "MEDIUM", "HIGH")
 MODELS = { # name: what it takes; "routed" is the model that answers in its place
-    "gemma-4-31b-it": dict(system=True, json=False, levels=("MINIMAL", "HIGH")), "gemma-4-26b-a4b-it": dict(system=True, json=False, levels=("MINIMAL", "HIGH")),
-    "gemma-plain": dict(system=False, json=False, levels=()), "gemini-3.5-flash-lite": dict(system=True, json=True, levels=("MINIMAL", "LOW", "MEDIUM", "HIGH")),
+    "gemma-4-31b-it": dict(system=True, json=False, levels=("MINIMAL", "HIGH")),
+    "gemma-4-26b-a4b-it": dict(system=True, json=False, levels=("MINIMAL", "HIGH")),
+    "gemma-plain": dict(system=False, json=False, levels=()),
+    "gemini-3.5-flash-lite": dict(system=True, json=True, levels=_all_levels),
     "gemini-3.8-flash": dict(system=True, json=True, levels=("LOW", "MEDIUM", "HIGH")),
-    "gemini-3.5-flash": dict(system=True, json=True, levels=("MINIMAL", "LOW", "MEDIUM", "HIGH"), routed="gemini-3.6-flash"),
+    "gemini-3.5-flash": dict(system=True, json=True, levels=_all_levels, routed="gemini-3.6-flash"),
 }
 
 # %% ../../nbs/testing/02_gemini.ipynb #cadb1979
@@ -201,22 +217,28 @@ def broken_rule(
     min_deadline: float = 10, # the shortest deadline the service takes, seconds
 ) -> dict | None:
     "The error that the service would answer with before it looks at the quota, or `None`."
-    name = f"models/{ask.model}"
-    if ask.key != api_key:
-        return error(400, "API key not valid. Please pass a valid API key.", details=[{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}])
-    if ask.model not in rules: return error(404, f"{name} is not found for API version {ask.version}, or is not supported for generateContent.")
-    if ask.deadline is not None and ask.deadline < min_deadline:
-        return error(400, f"Manually set deadline {ask.deadline:g}s is too short. Minimum allowed deadline is {min_deadline:g}s.")
-    rule, config = rules[ask.model], ask.config
-    if ask.system is not None and not rule["system"]: return error(400, f"Developer instruction is not enabled for {name}")
-    if (ask.schema or config.get("responseMimeType") == "application/json") and not rule["json"]: return error(400, f"JSON mode is not enabled for {name}")
+    name, rule, config = f"models/{ask.model}", rules.get(ask.model), ask.config
     level = config.get("thinkingConfig", {}).get("thinkingLevel")
-    if "thinkingConfig" in config and level not in rule["levels"]: return error(400, f"Thinking level {level} is not supported for this model.")
+    if ask.key != api_key:
+        why = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}
+        return error(400, "API key not valid. Please pass a valid API key.", details=[why])
+    if rule is None:
+        return error(404, f"{name} is not found for API version {ask.version}, "
+                          "or is not supported for generateContent.")
+    if ask.deadline is not None and ask.deadline < min_deadline:
+        return error(400, f"Manually set deadline {ask.deadline:g}s is too short. "
+                          f"Minimum allowed deadline is {min_deadline:g}s.")
+    if ask.system is not None and not rule["system"]:
+        return error(400, f"Developer instruction is not enabled for {name}")
+    if (ask.schema or config.get("responseMimeType") == "application/json") and not rule["json"]:
+        return error(400, f"JSON mode is not enabled for {name}")
+    if "thinkingConfig" in config and level not in rule["levels"]:
+        return error(400, f"Thinking level {level} is not supported for this model.")
     return None
 
 # %% ../../nbs/testing/02_gemini.ipynb #06856c99
 class Quota:
-    "At most `limit` grants in any `window` seconds; `take(now)` returns None or the seconds to wait. Not thread-safe by itself."
+    "At most `limit` grants in any `window` seconds. Not thread-safe by itself."
     def __init__(
         self,
         limit: int | None, # grants in a window, at least 1; `None` for no limit
@@ -253,9 +275,9 @@ def say(
     is_digit: int = 1,       # the answer to each question: 0 or 1
     correct_digit: int = -1, # the class that is seen, -1 for none
     hand_writing: int = 1,   # 1 to 5
-    class_names: tuple = DIGITS, # the classes that the question may name
+    class_names: list = DIGITS, # the classes that the question may name
 ):
-    "What a model says that wants to answer so: a text, or a dict for JSON. `ValueError` for a question that is not the judge's."
+    "What a model says to answer so: a text, or a dict for JSON. `ValueError` for a question that is not the judge's."
     values = {"is_digit": is_digit, "correct_digit": correct_digit, "hand_writing": hand_writing}
     for prompt in (p for style in STYLES for joint in (False, True) for p in make_prompts(style, class_names, joint)):
         if ask.prompt in (prompt.text, f"{prompt.system}\n\n{prompt.text}"):
@@ -265,12 +287,12 @@ def say(
     raise ValueError(f"not a question of the judge: {ask.prompt!r}")
 
 class Oracle:
-    "A model for `FakeGemini` that knows some pictures and finds them written by hand; other pictures show nothing. `a | b` knows those of both."
+    "A model for `FakeGemini` that knows some pictures; others show nothing. `a | b` knows those of both."
     def __init__(
         self,
         images,                      # as for `GeminiJudge.grade`
         labels,                      # the class that each shows
-        class_names: tuple = DIGITS, # the classes
+        class_names: list = DIGITS, # the classes
         mark: int = 4,               # the grade for its handwriting, 1 to 5
     ):
         self.table = {sha256(to_png(array)).hexdigest(): int(label) for array, label in zip(pixels(images), labels)}
@@ -317,17 +339,20 @@ class _Server(ThreadingHTTPServer):
     def handle_error(self, request, address): pass
 
 # %% ../../nbs/testing/02_gemini.ipynb #1c55f67a
-SURVIVABLE = [act(kind) for kind in _nothing] # one of every kind of trouble that a client can survive
-SURVIVABLE += [act(kind) for kind in ("thought_only", "reset", "disconnect", "truncated", "delay")]
-SURVIVABLE += [act("status", code=code) for code in (500, 503, 504)]
-SURVIVABLE += [act("rate_limit", retry_s=1), act("rate_limit", retry_s=None), act("two_candidates", a="true", b="false")]
-SURVIVABLE += [act("text", s=s) for s in ("", "I cannot tell.", "7 or 1", "11", "```json\n{\"is_dig", "Yes, it shows a 0.", "No, it is not a 1.", "4/5", "3-4", "\x1b[2J4?")]
-SURVIVABLE += [act("finish", reason=reason) for reason in ("SAFETY", "RECITATION", "MAX_TOKENS", "BRAND_NEW_REASON")]
-SURVIVABLE += [act("finish", reason=reason, s=s) for reason in ("MAX_TOKENS", "OTHER") for s in ("true", "9", "4")]
+_prose = ("", "I cannot tell.", "7 or 1", "11", "```json\n{\"is_dig", "Yes, it shows a 0.", "No, it is not a 1.", "4/5", "3-4",
+          "\x1b[2J4?")
+SURVIVABLE = [ # one of every kind of trouble that a client can survive
+    *(act(kind) for kind in (*_nothing, "thought_only", "reset", "disconnect", "truncated", "delay")),
+    *(act("status", code=code) for code in (500, 503, 504)),
+    act("rate_limit", retry_s=1), act("rate_limit", retry_s=None), act("two_candidates", a="true", b="false"),
+    *(act("text", s=s) for s in _prose),
+    *(act("finish", reason=reason) for reason in ("SAFETY", "RECITATION", "MAX_TOKENS", "BRAND_NEW_REASON")),
+    *(act("finish", reason=reason, s=s) for reason in ("MAX_TOKENS", "OTHER") for s in ("true", "9", "4"))]
 
 # %% ../../nbs/testing/02_gemini.ipynb #32cdfab7
 class FakeGemini:
-    "A Gemini service on 127.0.0.1 for tests, as a context manager. `url` is its address, `calls` every `Ask` it got, `max_inflight` the most at once. What `judge` raised comes out at the end."
+    """A Gemini service on 127.0.0.1 for tests, as a context manager. `url` is its address, `calls` every `Ask` it got,
+    `max_inflight` the most at once. What `judge` raised comes out at the end."""
     def __init__(
         self,
         judge=None,             # `Ask -> str | Act | JSON`: the answer; `None` says "1" to everything
@@ -418,7 +443,7 @@ def decide(
     try:
         said = self.judge(ask)
         if isinstance(said, Act): return said.kind, said
-        if ask.schema and _breaks_schema(ask.schema, said): raise ValueError(f"{said!r} breaks the response schema {ask.schema}")
+        if ask.schema and _breaks_schema(ask.schema, said): raise ValueError(f"{said!r} breaks {ask.schema}")
     except Exception as e:
         self.failures.append(e)
         return "judge failed", (500, error(500, repr(e)))
@@ -447,8 +472,8 @@ def serve(
         if scripted is not None and scripted.kind == "delay": _transport_act(handler, scripted, self.stopping)
         ask.outcome, reply = self.decide(ask, scripted)
         if not isinstance(reply, Act): return reply
-        if reply.kind in _transport: return None if not _transport_act(handler, reply, self.stopping) else (200, answer("1"))
-        return _body_of(reply)
+        if reply.kind not in _transport: return _body_of(reply)
+        return (200, answer("1")) if _transport_act(handler, reply, self.stopping) else None
     finally:
         with self.lock: self.inflight -= 1
 
@@ -457,7 +482,8 @@ def main(
     argv=None, # arguments, for tests; `None` for the command line
 ):
     "`python -m ccdiff.testing.gemini`: run the fake service until interrupted. `SystemExit` for unknown flags."
-    p = argparse.ArgumentParser("python -m ccdiff.testing.gemini", description="A fake Gemini service on 127.0.0.1, for trying out ccdiff-eval without a key. It sees an eight in every picture.")
+    p = argparse.ArgumentParser("python -m ccdiff.testing.gemini", description="A fake Gemini service on 127.0.0.1, "
+                                "for trying out ccdiff-eval without a key. It sees an eight in every picture.")
     p.add_argument("--port", type=int, default=8099, help="where it listens (8099)")
     p.add_argument("--rpm", type=int, help="requests per minute and model; no limit by default")
     p.add_argument("--latency", type=float, default=0.5, help="seconds an answer takes (0.5)")
@@ -467,7 +493,8 @@ def main(
         fake.chaos(args.bad)
         print(f"GEMINI_API_KEY={fake.api_key} GOOGLE_GEMINI_BASE_URL={fake.url}   (Ctrl-C ends it)", flush=True)
         try: threading.Event().wait()
-        except KeyboardInterrupt: print(f"{len(fake.calls)} requests, at worst {worst_window(c.at for c in fake.calls)} in a minute")
+        except KeyboardInterrupt:
+            print(f"{len(fake.calls)} requests, at worst {worst_window(c.at for c in fake.calls)} in a minute")
 
 # %% ../../nbs/testing/02_gemini.ipynb #48a86eac
 if __name__ == "__main__" and globals().get("__spec__") is not None: main()

@@ -141,9 +141,12 @@ class TrainConfig:
     ask_before_epoch: bool = False           # ask on the terminal before every epoch
     show_progress: bool = True               # show a progress bar
     # images
-    dataset: str = "mnist" # mnist, fashion_mnist, kmnist, emnist, digits (bundled), or a folder of class folders
+    dataset: str = "mnist" # mnist, fashion_mnist, kmnist, emnist, usps, cifar10, svhn, digits (bundled), hf:NAME, or a folder
     data_dir: str | None = None # folder of downloaded sets; default $CCDIFF_DATA_DIR or data/ beside the runs
     image_size: Annotated[int, Field(ge=4)] | None = None # resize images to this size; default: the set's own
+    background: str | None = None # colour behind transparent images and of padding; default: fits ink and edges
+    fit: Literal["pad", "crop"] = "pad" # what makes images square: pad them, or crop their middle
+    skip_damaged: bool = False # leave out image files that cannot be read and say how many; default: refuse them
     # network
     block_out_channels: Widths = (32, 64, 64) # width of each level, finest first, such as 16,32,48
     layers_per_block: Count = 2               # residual layers per level
@@ -251,7 +254,7 @@ RESUMABLE = frozenset( # options that a resumed run may change without becoming 
     name
     for title in ("run", "machine", "checkpoints and faults", "watching and samples")
     for name in options_by_section()[title]
-) | {"dataset", "data_dir", "n_epochs", "max_steps", "gradient_accumulation_steps"}
+) | {"dataset", "data_dir", "background", "fit", "skip_damaged", "n_epochs", "max_steps", "gradient_accumulation_steps"}
 
 # %% ../../nbs/train/00_config.ipynb #06851e0a
 _FAST = dict(block_out_channels=(16, 32, 48), layers_per_block=1, attention=False, conditioning="scale_shift",

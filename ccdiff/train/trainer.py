@@ -172,7 +172,8 @@ def _load_images(self:Trainer, images) -> ImageSet:
     "The image set, on the device."
     if images is None:
         config = self.config
-        load = lambda: load_images(config.dataset, root=config.data_dir, image_size=config.image_size)
+        load = lambda: load_images(config.dataset, root=config.data_dir, image_size=config.image_size,
+                                   background=config.background, fit=config.fit, skip_damaged=config.skip_damaged)
         if self.accelerator.num_processes > 1: self.on_main(lambda: load().summary())
         with self.accelerator.local_main_process_first(): images = load()
     return images.to(self.accelerator.device)

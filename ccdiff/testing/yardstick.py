@@ -8,7 +8,7 @@ __all__ = ['FAULTS', 'FLOOR_SIZES', 'SIZES', 'OUTSIDERS', 'mnist_parts', 'StopAt
            'published', 'with_floors', 'numbers_to_report', 'false_alarms', 'coverage', 'simulate', 'write_part',
            'Mixer', 'Outsider', 'train_outsider', 'Outsiders', 'control_images', 'curves', 'score', 'draw', 'main']
 
-# %% ../../nbs/testing/05_yardstick.ipynb #a694c553
+# %% ../../nbs/testing/05_yardstick.ipynb #e3adbd6a
 import argparse
 import hashlib
 import io
@@ -17,7 +17,6 @@ import math
 import os
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,17 +40,16 @@ from ..train.callbacks import Callback
 from ..train.config import TrainConfig
 from ..train.trainer import Trainer
 
-# %% ../../nbs/testing/05_yardstick.ipynb #35bdfb56
+# %% ../../nbs/testing/05_yardstick.ipynb #90064006
 def mnist_parts() -> tuple:
     "`(for networks, for the reference and fresh images, test)`: about 20,000, 40,000 and 10,000 images of MNIST, as `ImageSet`s."
     root = os.environ.get("CCDIFF_MNIST")
     if not root:
         raise CcdiffError("set CCDIFF_MNIST to a folder with MNIST.")
-    mnist = replace(load_images("mnist", "train", root=root), writers=None) # at random, also among the writers
-    rest, part = split_images(mnist, 1 / 3, 2)
+    rest, part = split_images(load_images("mnist", "train", root=root), 1 / 3, 2)
     return part, rest, load_images("mnist", "test", root=root)
 
-# %% ../../nbs/testing/05_yardstick.ipynb #f7596dfd
+# %% ../../nbs/testing/05_yardstick.ipynb #5ca0f79a
 class StopAt(Callback):
     "Stops training after a step."
     def __init__(self,
@@ -74,7 +72,7 @@ def early_samples(
     Trainer(config, run=False, callbacks=[StopAt(max(steps))]).fit()
     return torch.cat([draw_samples(load_pipeline(f"{run_id}@{step}", "cpu"), n=n, seed=seed)[0] for step in steps])
 
-# %% ../../nbs/testing/05_yardstick.ipynb #ea0ed6ad
+# %% ../../nbs/testing/05_yardstick.ipynb #0ec65f7f
 FAULTS = ("noise", "writing", "two digits", "bent", "early samples", "degraded")
 
 def draw_faults(
@@ -108,7 +106,7 @@ def draw_faults(
         torch.cat([blurred, noisy, fat])]
     return torch.cat(made).clamp(0, 1), torch.cat([torch.full((len(x),), 10 + i) for i, x in enumerate(made)])
 
-# %% ../../nbs/testing/05_yardstick.ipynb #eb36b9b0
+# %% ../../nbs/testing/05_yardstick.ipynb #be52347c
 def train_feature_net(
     kind: str,             # a name in `FEATURE_NETS`
     images: torch.Tensor,  # digits and faults, float32 (N, 1, 28, 28) in [0, 1]
@@ -140,7 +138,7 @@ def train_feature_net(
         p.data = p.data.half().float() # as it will be stored
     return net.eval()
 
-# %% ../../nbs/testing/05_yardstick.ipynb #4ff2106e
+# %% ../../nbs/testing/05_yardstick.ipynb #88f605f4
 def see(
     nets: list,       # `FeatureNet`s
     images: ImageSet, # what to look at
@@ -181,7 +179,7 @@ def raw_numbers(reference, seen):
     "{metric: (value, standard error)} of some images."
     return distance_metrics(reference, seen) | pair_metrics(reference, seen)
 
-# %% ../../nbs/testing/05_yardstick.ipynb #06a3810e
+# %% ../../nbs/testing/05_yardstick.ipynb #3a83971d
 def draw_places(
     labels: torch.Tensor, # int64 (N,): the pool's
     n: int,               # how many
@@ -222,7 +220,7 @@ def measure_floors(
             row["spread"].append(float(f"{values['perfect'].std(ddof=1):.4g}"))
     return table
 
-# %% ../../nbs/testing/05_yardstick.ipynb #b50afb32
+# %% ../../nbs/testing/05_yardstick.ipynb #9d46fe85
 def make(
     out,            # folder to write to; made if necessary
     cuts: int = 20, # for the floors
@@ -267,7 +265,7 @@ def make(
             temporary.write_bytes(data)
         print(f'    "eval_v2.{ending}": "{hashlib.sha256(data).hexdigest()}",')
 
-# %% ../../nbs/testing/05_yardstick.ipynb #80e21b9b
+# %% ../../nbs/testing/05_yardstick.ipynb #d6aa91f8
 def published() -> tuple:
     "`(reference, whole, tested, fresh)`: the frozen reference, and as its networks see them the images it was cut from."
     part, rest, test = mnist_parts()
@@ -336,7 +334,7 @@ def false_alarms(
                       "z": [round(max((m.z or 0) for m in report.values() if not m.name.startswith("fd ")), 2) for report in reports]})
     return found
 
-# %% ../../nbs/testing/05_yardstick.ipynb #578f5f8b
+# %% ../../nbs/testing/05_yardstick.ipynb #0eadb7c5
 def coverage(
     reference: Reference, # the published one
     whole: ImageSet,      # images for the reference and fresh ones
@@ -376,7 +374,7 @@ def coverage(
                      "differs": round(float((np.abs(a - b) > 1.96 * both).mean()), 3)})
     return rows
 
-# %% ../../nbs/testing/05_yardstick.ipynb #38dd735e
+# %% ../../nbs/testing/05_yardstick.ipynb #e6d77f46
 def simulate(
     out,            # the JSON file
     cuts: int = 4, # of the images
@@ -401,7 +399,7 @@ def write_part(
     with atomic_write(out) as temporary:
         temporary.write_text(json.dumps(parts | {name: found}, indent=0), encoding="utf-8")
 
-# %% ../../nbs/testing/05_yardstick.ipynb #b0cb1314
+# %% ../../nbs/testing/05_yardstick.ipynb #9327dbf2
 OUTSIDERS = ("residual", "patches")
 
 class Mixer(nn.Module):
@@ -475,7 +473,7 @@ def train_outsider(
             schedule.step()
     return net.eval()
 
-# %% ../../nbs/testing/05_yardstick.ipynb #63e8acd4
+# %% ../../nbs/testing/05_yardstick.ipynb #fc7de831
 class Outsiders:
     "Fréchet distances in the two networks, as multiples of what equally many fresh images get."
     def __init__(self,
@@ -512,7 +510,7 @@ class Outsiders:
         "The multiples, in the order of `OUTSIDERS`."
         return [d / p for d, p in zip(self.raw(ink), self.perfect[len(ink)])]
 
-# %% ../../nbs/testing/05_yardstick.ipynb #e09b4177
+# %% ../../nbs/testing/05_yardstick.ipynb #4d8c0b23
 def control_images(
     ink: torch.Tensor,    # fresh images, float32 (1000, 1, 28, 28) in [0, 1]
     labels: torch.Tensor, # int64 (1000,): a hundred of each class
@@ -578,7 +576,7 @@ def score(ink, labels, reference, judge, others):
             "witness": round(found["fd witness"].times_perfect, 3), "seconds": round(seconds, 2),
             "outsiders": dict(zip(OUTSIDERS, (round(d, 3) for d in others.distances(ink))))}
 
-# %% ../../nbs/testing/05_yardstick.ipynb #8ce106e5
+# %% ../../nbs/testing/05_yardstick.ipynb #02452218
 def draw(
     out,           # folder for the samples
     runs,          # run ids, finished
@@ -598,7 +596,7 @@ def draw(
             with atomic_write(file) as temporary:
                 torch.save({"images": images, "labels": labels, "how": how, "run": run}, temporary)
 
-# %% ../../nbs/testing/05_yardstick.ipynb #59fd73b8
+# %% ../../nbs/testing/05_yardstick.ipynb #e71a3099
 def main(
     argv=None, # arguments, for tests; `None` for the command line
 ) -> int:
@@ -618,7 +616,7 @@ def main(
     p = what.add_parser("curves", help="what each number says of faults and of kept samples, beside two other networks (8)")
     p.add_argument("out", help="a JSON file")
     p.add_argument("--run", help="a run of fast with checkpoints")
-    p.add_argument("samples", nargs="*", help="files of draw")
+    p.add_argument("--samples", nargs="*", default=[], help="files of draw")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     try:
@@ -634,6 +632,6 @@ def main(
         parser.exit(2, f"error: {e}\n")
     return 0
 
-# %% ../../nbs/testing/05_yardstick.ipynb #ac5cd7bd
+# %% ../../nbs/testing/05_yardstick.ipynb #0d049dfb
 if __name__ == "__main__" and globals().get("__spec__") is not None:
     sys.exit(main())

@@ -71,8 +71,7 @@ def find_baseline(
         else: notes.append("Copies are not measured: the training images of mnist are not on this machine.")
     else:
         train, real = (load_images(dataset, split, **loading) for split in ("train", "test"))
-        everything = load_images(dataset, "all", **loading) if len(real) < 1000 else real
-        reference = attempt("No metrics", lambda: Reference.fit(everything))
+        reference = attempt("No metrics", lambda: Reference.fit(train, real))
 
     def fitted(): return LocalJudge.load(dataset) if str(dataset) in JUDGES else LocalJudge.for_images(train)
     return Baseline(str(dataset), real, reference, attempt("No judge", fitted) if judge else None, train, notes)
@@ -449,8 +448,9 @@ def evaluate_images(
         log.judge(name, data["judges"][name], grades[name])
     data |= {"metrics": [], "measured": ""}
     if baseline.reference:
-        metrics = measure(seen, targets, baseline.reference, baseline.judge, baseline.train)
-        data |= {"metrics": metrics.rows(), "measured": metrics.headline()}
+        try: metrics = measure(seen, targets, baseline.reference, baseline.judge, baseline.train)
+        except CcdiffError as e: notes.append(f"No metrics: {e}")
+        else: data |= {"metrics": metrics.rows(), "measured": f"Metrics: {metrics.headline()}."}
     log.metrics(data["metrics"])
     report = Report(json.loads(json.dumps(data)), images, grades)
     if folder is not None: report.save(folder)
@@ -545,14 +545,16 @@ def metric_differences(
     b: dict, # another's, of the same protocol, data set and n
 ) -> list:
     "(name, value in a, value in b, standard error of their difference, whether higher is better) for each metric that both have."
-    known = {m["name"]: m for m in b["metrics"] if m["value"] is not None and m["error"]}
+    known = {m["name"]: m for m in b["metrics"] if m["value"] is not None}
+    def error(m): return max(m["error"] or 0, m["spread"] or 0)
     found = []
     for m in a["metrics"]:
         k = known.get(m["name"])
-        if k is None or m["value"] is None or not m["error"] or m["name"].startswith("fd ") or m["name"] in REPEATED: continue
+        if k is None or m["value"] is None or m["name"].startswith("fd ") or m["name"] in REPEATED: continue
         one, two = m["value"], k["value"]
         if m["better"] == "as real": one, two = abs(one - m["real"]), abs(two - k["real"])
-        found.append((m["name"], one, two, float(np.hypot(m["error"], k["error"])), m["better"] == "higher"))
+        spread = float(np.hypot(error(m), error(k)))
+        if spread: found.append((m["name"], one, two, spread, m["better"] == "higher"))
     return found
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #5f0dd609

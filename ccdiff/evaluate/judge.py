@@ -7,7 +7,8 @@ __all__ = ['QUESTIONS', 'GRADE_CUTS', 'HUMAN_MEAN', 'JUDGES', 'TRAIN_LETTERS', '
            'TEST_FONTS', 'FAMILIES', 'JUDGE_FORMAT', 'LEAST_PER_CLASS', 'Question', 'Answer', 'Stat',
            'summarize_answers', 'Grades', 'Judge', 'JudgeNet', 'to_grades', 'LocalJudge', 'Reading', 'ground_of',
            'stroke_weight', 'stroke_colour', 'paint', 'warp', 'glyph_sheet', 'blur', 'coarsen', 'printed_digits',
-           'Family', 'negatives', 'calibration_error', 'measure_real', 'measure_judge', 'card_table', 'corrupt']
+           'Family', 'negatives', 'calibration_error', 'measure_real', 'measure_judge', 'card_table', 'corrupt',
+           'recolour']
 
 # %% ../../nbs/evaluate/01_judge.ipynb #85981db7
 import hashlib
@@ -34,7 +35,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..core import CcdiffError, atomic_write, check_choice, check_int, check_number
-from ..data import ImageSet, data_dir, split_images
+from ..data import DIGITS, ImageSet, data_dir, split_images
 from .metrics import bootstrap_interval, to_ink, wilson_interval
 from ..torch_utils import generator
 
@@ -193,7 +194,7 @@ JUDGES = ("mnist", "digits") # the judges in the package
 
 def _noun(card):
     "What the judge's images are called."
-    return "digit" if card["classes"] == list("0123456789") else "image"
+    return "digit" if card["classes"] == DIGITS else "image"
 
 class LocalJudge:
     "A judge that needs no key: a small network with a class for what is not a digit, calibrated on real images."
@@ -227,7 +228,7 @@ def load(cls: LocalJudge,
         is_whole = hashlib.sha256(weights).hexdigest() == card["sha256"]
         num_classes, channels = len(card["classes"]), card["channels"]
     except (OSError, ValueError, KeyError, TypeError) as e:
-        raise CcdiffError(f"the judge {path} cannot be read ({e!r}); install ccdiff again or fit the judge again.") from e
+        raise CcdiffError(f"the judge {path} cannot be read ({e!r}); install ccdiff again or fit it again.") from e
     if not is_whole:
         raise CcdiffError(f"{path.with_suffix('.safetensors')} is not the file its card describes (sha256 differs); "
                           "install ccdiff again or fit the judge again.")
@@ -290,8 +291,8 @@ def read(self: LocalJudge,
     middle = ink[..., 2 * edge:-2 * edge, 2 * edge:-2 * edge].mean((1, 2, 3))
     border = _border(ink).mean((1, 2))
     if abs(border.median() - card["border"]) > 0.6 and abs((border - middle).median()) > 0.05:
-        raise CcdiffError(f"the images seem inverted: their border has a median brightness of {border.median():.2f}, the "
-                          f"judge was fitted on {card['border']:.2f}. Pass 255 - images (or 1 - images, or -images).")
+        raise CcdiffError(f"the images seem inverted: their border has a median brightness of {border.median():.2f}, "
+                          f"the judge was fitted on {card['border']:.2f}. Pass 255 - images, 1 - images or -images.")
     return self.interpret(*self.net.predict(_to_net_size(ink)))
 
 @patch
@@ -528,6 +529,11 @@ def _shuffled_channels(orders):
 def _in_grey(x, g):
     return x.mean(1, keepdim=True).expand_as(x)
 
+def _exchanged_channel(ink, labels, n, g):
+    "An image with one of its three channels from another."
+    a, b = _pick(ink, n, g), _pick(ink, n, g)
+    return torch.where(torch.arange(3)[:, None, None] == torch.randint(3, (n, 1, 1, 1), generator=g), b, a)
+
 def _mixed_channels(ink, labels, n, g):
     "Red, green and blue of three different images."
     return torch.cat([_pick(ink[:, c:c + 1], n, g) for c in range(3)], 1)
@@ -589,7 +595,8 @@ def blur(
     sigma = torch.as_tensor(sigma, dtype=torch.float32).expand(n).repeat_interleave(c)
     kernel = torch.exp(-torch.arange(-4.0, 5)**2 / (2 * sigma[:, None]**2))
     kernel = kernel / kernel.sum(1, keepdim=True)
-    x = F.conv2d((ink - ground).reshape(1, n * c, *ink.shape[2:]), kernel[:, None, :, None], padding=(4, 0), groups=n * c)
+    x = (ink - ground).reshape(1, n * c, *ink.shape[2:])
+    x = F.conv2d(x, kernel[:, None, :, None], padding=(4, 0), groups=n * c)
     return ground + F.conv2d(x, kernel[:, None, None, :], padding=(0, 4), groups=n * c).view_as(ink)
 
 def _directions(ink):
@@ -696,6 +703,7 @@ FAMILIES = { # name: how such images are made, and how many of them training see
     "signs": Family(_signs, 0.35, drawn=True, letters=True, counted=False),
     "look-alike letters": Family(_letters(LOOKALIKES), 0, drawn=True, letters=True, counted=False),
     "cycled channels": Family(_recoloured(_shuffled_channels(_cycles)), 0.15, colour=True),
+    "exchanged channel": Family(_exchanged_channel, 0.1, colour=True),
     "swapped channels": Family(_recoloured(_shuffled_channels(_swaps)), 0, colour=True),
     "in grey": Family(_recoloured(_in_grey), 0, colour=True),
     "mixed channels": Family(_mixed_channels, 0, colour=True),
@@ -794,17 +802,17 @@ def measure_judge(
 def card_table(
     card: dict, # a judge's card
 ) -> str:
-    "A judge's card as text: what it was made from, and what it gets right and wrong, with 95 % intervals for real images."
+    "A judge's card as text: its data, and what it gets right and wrong, with 95 % intervals for real images."
     m, noun = card["measured"], _noun(card)
+    colours = "colour" if card["channels"] == 3 else "grey"
     ground = "dark" if card["border"] < 0.25 else "light" if card["border"] > 0.75 else "mixed"
     def percent(value): return f"{100 * value:5.1f} %"
     def interval(value):
         low, high = wilson_interval(round(value * m["n"]), m["n"])
         return f"({100 * low:.1f}–{100 * high:.1f})"
 
-    rows = [f"{card['dataset']}: {len(card['classes'])} classes in {'colour' if card['channels'] == 3 else 'grey'} on a "
-            f"{ground} ground; trained on {card['trained_on']:,} images, calibrated on {card['calibrated_on']:,}, "
-            f"measured on {m['n']:,} ({m['on']})",
+    rows = [f"{card['dataset']}: {len(card['classes'])} classes in {colours} on a {ground} ground; trained on "
+            f"{card['trained_on']:,} images, calibrated on {card['calibrated_on']:,}, measured on {m['n']:,} ({m['on']})",
             f"accuracy {percent(m['accuracy'])} {interval(m['accuracy'])}   calibration error {m['ece']:.4f}   mean "
             f"hand_writing of real images {m['human_hand_writing']:.2f}, under a wrong label "
             f"{m['wrong_label_hand_writing']:.2f}",
@@ -840,10 +848,30 @@ def corrupt(
     noise = 0.17 * _rand(g, n, 1, 1, 1) * torch.randn(ink.shape, generator=g)
     return torch.where(noisy, ink + noise, ink).clamp(0, 1)
 
+# %% ../../nbs/evaluate/01_judge.ipynb #6a1f0c10
+def recolour(
+    ink: torch.Tensor,    # float32 (N, 3, H, W) in [0, 1]
+    labels: torch.Tensor, # the classes, int64 (N,)
+    g: torch.Generator,   # the numbers drawn
+) -> torch.Tensor:
+    "One image in two in colours between those of two images of its class; same shape and range."
+    n, ground, stroke = len(ink), ground_of(ink), stroke_colour(ink) - ground_of(ink)
+    i, j = torch.empty(2, n, dtype=torch.long)
+    for c in labels.unique():
+        own = (labels == c).nonzero()[:, 0]
+        i[own], j[own] = own[torch.randint(len(own), (2, len(own)), generator=g)]
+    t = _rand(g, n, 1, 1, 1)
+    opacity = ((ink - ground) * stroke).sum(1, keepdim=True) / stroke.square().sum(1, keepdim=True).clamp_min(1e-3)
+    changed = ink - ground + opacity * (torch.lerp(stroke[i], stroke[j], t) - stroke)
+    changed = torch.lerp(ground[i], ground[j], t) + changed
+    return torch.where(_rand(g, n, 1, 1, 1) < 0.5, changed, ink).clamp(0, 1)
+
 # %% ../../nbs/evaluate/01_judge.ipynb #36ab153d
 def _draw_epoch(ink, labels, card, g):
     "One epoch's (images, targets); the target of a negative is the number of classes."
     n = round(0.3 * len(ink))
+    if card["channels"] == 3:
+        ink = recolour(ink, labels, g)
     shares = {k: f.share for k, f in FAMILIES.items() if f.share and f.suits(card)}
     made = []
     for name, share in shares.items():
@@ -909,46 +937,49 @@ LEAST_PER_CLASS = 20 # different images of a class that `fit` needs
 
 def _refuse_to_fit(images):
     "`CcdiffError` for images that no judge can be fitted on."
+    if not isinstance(images, ImageSet):
+        raise CcdiffError(f"a judge is fitted on an ImageSet, not on a {type(images).__name__}: "
+                          "ImageSet(images, labels, class_names).")
     if images.num_classes < 2:
         raise CcdiffError(f"a judge tells classes apart, and {images.name} has only {images.class_names[0]!r}; "
                           "sort its images into two classes or more, or evaluate with --judge none.")
-    different = torch.zeros(images.num_classes, dtype=torch.long)
-    for label in {(int(label), image.numpy().tobytes()): int(label) for image, label in zip(images.images, images.labels)}.values():
-        different[label] += 1
-    least = int(different.argmin())
-    if different[least] < LEAST_PER_CLASS:
-        raise CcdiffError(f"class {images.class_names[least]!r} of {images.name} has {different[least]} different images; "
-                          f"a judge needs at least {LEAST_PER_CLASS} of each class. Add some, or evaluate with --judge none.")
+    different = {(label, hash(image.numpy().tobytes()))
+                 for image, label in zip(images.images.cpu(), images.labels.tolist())}
+    counts = torch.bincount(torch.tensor([label for label, _ in different]), minlength=images.num_classes)
+    least = int(counts.argmin())
+    if counts[least] < LEAST_PER_CLASS:
+        raise CcdiffError(f"class {images.class_names[least]!r} of {images.name} has {counts[least]} different images; "
+                          f"a judge needs at least {LEAST_PER_CLASS}. Add some, or evaluate with --judge none.")
 
 @patch(cls_method=True)
 def fit(cls: LocalJudge,
         images: ImageSet,            # real images with their classes, in grey or colour, on any ground
         name: str | None = None,     # the judge's name; default: the image set's
-        epochs: int | None = None,   # at least 1; default: as many as make 115,000 real images, a minute on one core
+        epochs: int | None = None,   # at least 1; default: 115,000 images, at most 60 epochs; a minute on one core
         seed: int = 0,               # for weights, order, warps, negatives and the held-out part
-        letters: bool | None = None, # learn that letters are not digits; default: if the classes are the ten digits
-        held_out: float | None = None, # share of every class kept for calibration and references; default: 0.2 to 0.33
+        letters: bool | None = None, # learn that letters are not digits; default: if the classes are the digits 0 to 9
+        held_out: float | None = None, # share kept for calibration and references; default: 0.2 to 0.33
         show_progress: bool = True) -> LocalJudge: # a bar on stderr
     """A new judge. The same images and seed give the same judge on the same machine and number of threads.
-    `CcdiffError`, before it trains, for one class, fewer than 20 different images in a class, or a number out of range."""
-    images = images.to("cpu")
+    `CcdiffError`, before it trains, for one class, fewer than 20 different images in one, or a number out of range."""
     _refuse_to_fit(images)
+    images = images.to("cpu")
     least = int(torch.bincount(images.labels, minlength=images.num_classes).min())
     if held_out is None:
         held_out = min(1 / 3, max(0.2, 20 / least))
     check_number("held_out", held_out, gt=0, lt=1, hint="0.2 is usual.")
-    if not 6 <= round(least * held_out) <= least - 6:
-        raise CcdiffError(f"held_out={held_out!r} keeps {round(least * held_out)} of the {least} images of the smallest "
-                          "class; at least 6 must be kept and 6 left to learn from.")
-    classes = list(map(str, images.class_names))
     train, held = split_images(images, held_out, seed)
+    counts = torch.stack([torch.bincount(part.labels, minlength=images.num_classes) for part in (train, held)])
+    if counts.min() < 6:
+        raise CcdiffError(f"held_out={held_out:.3g} leaves {counts[0].min()} images of some class to learn from and "
+                          f"keeps {counts[1].min()} of some class to calibrate on; both must be at least 6.")
     repeat = max(1, 1000 // len(train))
-    epochs = check_int("epochs", max(1, round(115_000 / (len(train) * repeat))) if epochs is None else epochs, 1)
+    epochs = check_int("epochs", min(60, max(1, 115_000 // (len(train) * repeat))) if epochs is None else epochs, 1)
     ink, held_ink = _to_net_size(to_ink(train.images)), _to_net_size(to_ink(held.images))
-    card = {"format": JUDGE_FORMAT, "dataset": images.name, "fingerprint": images.fingerprint, "classes": classes,
-            "channels": images.channels, "image_size": images.image_size,
+    card = {"format": JUDGE_FORMAT, "dataset": images.name, "fingerprint": images.fingerprint,
+            "classes": images.class_names, "channels": images.channels, "image_size": images.image_size,
             "border": round(float(_border(ink).mean((1, 2)).median()), 4),
-            "letters": classes == list("0123456789") if letters is None else letters, "epochs": epochs, "seed": seed,
+            "letters": images.class_names == DIGITS if letters is None else letters, "epochs": epochs, "seed": seed,
             "held_out": held_out, "trained_on": len(train), "calibrated_on": len(held)}
 
     net = _train_net(ink, train.labels, card, show_progress)
@@ -964,7 +995,8 @@ def fit(cls: LocalJudge,
     for i in range(10):
         one, own = calibrated(tenth != i), tenth == i
         readings.append((one, one.interpret(logits[own], features[own]), held.labels[own]))
-    judge.card["measured"] = {"on": "held-out images, in tenths", **measure_judge(judge, held), **measure_real(readings)}
+    judge.card["measured"] = {"on": "held-out images, in tenths", **measure_judge(judge, held)}
+    judge.card["measured"] |= measure_real(readings)
     return judge
 
 # %% ../../nbs/evaluate/01_judge.ipynb #6a1f0c0d
@@ -973,14 +1005,13 @@ def for_images(cls: LocalJudge,
                images: ImageSet, # real images with their classes
                folder=None,      # where judges are kept; default: judges/ in `data_dir()`
                show_progress: bool = True) -> LocalJudge: # say so on stderr if one has to be fitted
-    "The judge of an image set: of the package, kept by an earlier call, or fitted now and kept. `CcdiffError` as `fit`."
+    "An image set's judge: the package's, one kept by an earlier call, or fitted now and kept. `CcdiffError` as `fit`."
     for name in JUDGES:
         judge = cls.load(name)
         if judge.card["fingerprint"] == images.fingerprint:
             return judge
     folder = Path(folder or data_dir() / "judges")
-    classes = list(map(str, images.class_names))
-    key = hashlib.sha256(json.dumps([images.fingerprint, classes, JUDGE_FORMAT]).encode()).hexdigest()[:12]
+    key = hashlib.sha256(repr([images.fingerprint, images.class_names, JUDGE_FORMAT]).encode()).hexdigest()[:12]
     name = re.sub(r"[^\w.-]+", "-", images.name)[:40] + f"-{key}"
     if (folder / f"judge_{name}.json").exists():
         try:
@@ -992,6 +1023,6 @@ def for_images(cls: LocalJudge,
         folder.mkdir(parents=True, exist_ok=True)
         judge.save(folder)
     except OSError as e:
-        warnings.warn(f"the judge of {images.name} could not be kept in {folder} ({e}); the next session fits it again.",
-                      stacklevel=2)
+        warnings.warn(f"the judge of {images.name} could not be kept in {folder} ({e}); it will be fitted again "
+                      "next time.", stacklevel=2)
     return judge

@@ -6,9 +6,11 @@
 __all__ = ['ClassConditionedPipelineOutput', 'ClassConditionedPipeline', 'image_generators', 'Grid', 'sample_images']
 
 # %% ../../nbs/model/03_pipeline.ipynb #a1f7f576
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 import torch
@@ -77,7 +79,8 @@ class ClassConditionedPipeline(DiffusionPipeline):
     ):
         """Draw images; returns `images`, in [0, 1] unless `output_type` says otherwise, and `class_labels`.
 
-        Raises `CcdiffError` for anything that cannot be drawn. After an interrupt, images that were not begun are left out."""
+        Raises `CcdiffError` for anything that cannot be drawn. After an interrupt, images that were not begun are left
+        out. Calls from several threads, with this scheduler, wait for one another."""
         _check_guidance(guidance_scale, guidance_interval, self.unet)
         output_type = _check_output_type(output_type, return_pil)
         for name in callback_on_step_end_tensor_inputs:
@@ -98,22 +101,22 @@ class ClassConditionedPipeline(DiffusionPipeline):
         chunks = _chunks(len(labels), check_int("chunk_size", chunk_size, 1))
         if device.type == "cpu": keep_memory()
 
-        set_timesteps(self.scheduler, num_inference_steps, device, self.prediction_type)
-        arguments = step_arguments(self.scheduler, generators, eta)
-        latents = self.prepare_latents(len(labels), generators, latents)
-        self._guidance_scale, self._interrupt = guidance_scale, False
-        self.num_timesteps = len(self.scheduler.timesteps)
-        total = len(chunks) * self.num_timesteps
-        bar = self.progress_bar(total=total) if show_progress else tqdm(disable=True)
-        drawn = []
-        with _evaluating(self.unet), bar:
-            for chunk in chunks:
-                if self.interrupt: break
-                if drawn: # solvers remember the steps of the chunk before
-                    set_timesteps(self.scheduler, num_inference_steps, device, self.prediction_type)
-                if isinstance(arguments.get("generator"), list): arguments["generator"] = generators[chunk]
-                drawn.append(self.denoise(latents[chunk], labels[chunk].to(device), guidance_interval, arguments,
-                                          callback_on_step_end, callback_on_step_end_tensor_inputs, bar))
+        with _alone(self.scheduler), _evaluating(self.unet):
+            set_timesteps(self.scheduler, num_inference_steps, device, self.prediction_type)
+            arguments = step_arguments(self.scheduler, generators, eta)
+            latents = self.prepare_latents(len(labels), generators, latents)
+            self._guidance_scale, self._interrupt = guidance_scale, False
+            self.num_timesteps = len(self.scheduler.timesteps)
+            total = len(chunks) * self.num_timesteps
+            drawn = [latents[:0]]
+            with self.progress_bar(total=total) if show_progress else tqdm(disable=True) as bar:
+                for chunk in chunks:
+                    if self.interrupt: break
+                    if chunk.start: # solvers remember the steps of the chunk before
+                        set_timesteps(self.scheduler, num_inference_steps, device, self.prediction_type)
+                    if isinstance(arguments.get("generator"), list): arguments["generator"] = generators[chunk]
+                    drawn.append(self.denoise(latents[chunk], labels[chunk].to(device), guidance_interval, arguments,
+                                              callback_on_step_end, callback_on_step_end_tensor_inputs, bar))
         self.maybe_free_model_hooks()
 
         latents = torch.cat(drawn)
@@ -180,6 +183,7 @@ def interrupt(self:ClassConditionedPipeline):
 
 @patch(set_prop=True)
 def interrupt(self:ClassConditionedPipeline, value):
+    "Ask the present call to stop after its step; the next call begins anew."
     self._interrupt = bool(value)
 
 @patch
@@ -204,6 +208,19 @@ def _chunks(n, chunk_size):
     "Slices that cover `n` images in as few chunks as possible, all about equally long."
     edges = np.linspace(0, n, -(-n // chunk_size) + 1).round().astype(int).tolist()
     return [slice(start, stop) for start, stop in zip(edges, edges[1:])]
+
+_locks, _drawing = WeakKeyDictionary(), WeakSet() # a lock for each scheduler; the schedulers that are at work
+
+@contextmanager
+def _alone(scheduler):
+    "Nobody else draws with this scheduler inside: other threads wait, and a callback that would draw gets a `CcdiffError`."
+    with _locks.setdefault(scheduler, threading.RLock()):
+        if scheduler in _drawing:
+            raise CcdiffError("this scheduler is already drawing, and its callback wants to draw with it; give the callback a pipeline "
+                              "of its own: ClassConditionedPipeline(unet, copy.deepcopy(scheduler)).")
+        _drawing.add(scheduler)
+        try: yield
+        finally: _drawing.discard(scheduler)
 
 @contextmanager
 def _evaluating(unet):

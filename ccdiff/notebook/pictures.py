@@ -17,8 +17,8 @@ from fastcore.basics import patch
 from PIL import Image, ImageDraw
 from torch import nn
 
-from ..core import CcdiffError, check_choice, check_int
-from ..data import denormalize, image_grid
+from ..core import CcdiffError, check_choice, check_int, printable
+from ..data import denormalize, image_grid, label_font
 from ..model.pipeline import image_generators
 from ..plots import png
 
@@ -32,7 +32,7 @@ def _sheet(
 ):
     "A PIL image: `image_grid` with headings."
     columns, size = len(headings), images.shape[-1]
-    text_width = ImageDraw.Draw(Image.new("L", (1, 1))).textlength
+    def text_width(text): return label_font(text).getlength(text)
     widest = int(max(map(text_width, headings))) + 2
     scale = scale or max(56 // size, -(-widest // size), 1)
     gap, line = max(1, scale), 13
@@ -46,10 +46,10 @@ def _sheet(
     sheet = Image.new(grid.mode, (width, grid.height + top), grid.getpixel((0, 0)))
     sheet.paste(grid, (0, top))
     pen, ink = ImageDraw.Draw(sheet), 255 if grid.mode == "L" else (255,) * 3
-    if title: pen.text((left + gap, 1), title, fill=ink)
+    if title: pen.text((left + gap, 1), title, fill=ink, font=label_font(title))
     for i, text in enumerate(headings):
         middle = (step - gap - text_width(text)) / 2
-        pen.text((left + gap + i * step + middle, top - line - 1), text, fill=ink)
+        pen.text((left + gap + i * step + middle, top - line - 1), text, fill=ink, font=label_font(text))
     return sheet
 
 # %% ../../nbs/notebook/00_pictures.ipynb #1b8b1013
@@ -67,8 +67,9 @@ def _label_list(pipeline, labels):
     return list(pipeline.config.id2label) if labels is None else pipeline.get_label_ids(labels)
 
 def _names(pipeline, labels):
-    "The names of classes."
-    return [pipeline.config.id2label[label] for label in labels]
+    "The names of classes; `#` and the number where no font on this machine has the letters of the name."
+    names = [printable(pipeline.config.id2label[label]) for label in labels]
+    return [name if label_font(name) else f"#{label}" for name, label in zip(names, labels)]
 
 # %% ../../nbs/notebook/00_pictures.ipynb #efabcb4b
 def class_sheet(

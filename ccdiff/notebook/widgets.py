@@ -28,7 +28,7 @@ from ..model.schedulers import schedulers_for
 from .pictures import Film, class_sheet, denoising
 from ..plots import COLORS, figure, plot_histogram, plot_lines, png, save_image
 from ..track.record import fetch_metrics, fetch_runs_table, fetch_series, list_attributes, list_runs
-from ..track.report import plot_curves, thin
+from ..track.report import plot_curves
 from ..train.callbacks import Callback, ProgressBar
 from ..watcher import WatchLog, plot_heat_map, watched_series
 
@@ -124,23 +124,55 @@ class _Panel:
 
     def _ipython_display_(self): display(self.widget)
 
+# %% ../../nbs/notebook/01_widgets.ipynb #16f418d1
+class _Curve:
+    "A series of numbers of any length in at most `n` stretches of equally many: the mean, lowest and highest of each."
+    def __init__(self, n=800): self.n, self.length, self.stretches, self.first, self.last = n, 1, [], None, None
+
+    def add(self, step, value):
+        "The next number; `first` and `last` are `(step, value)`."
+        self.last = step, value
+        if self.first is None: self.first = self.last
+        if not self.stretches or self.stretches[-1][1] == self.length: self.stretches.append((step, 0, 0.0, value, value))
+        at, count, total, low, high = self.stretches[-1]
+        self.stretches[-1] = at, count + 1, total + value, min(low, value), max(high, value)
+        if len(self.stretches) > self.n: self._join()
+
+    def _join(self):
+        "Half as many stretches, each twice as long."
+        self.length *= 2
+        pairs = zip(self.stretches[::2], self.stretches[1::2])
+        joined = [(a[0], a[1] + b[1], a[2] + b[2], min(a[3], b[3]), max(a[4], b[4])) for a, b in pairs]
+        self.stretches = joined + self.stretches[2 * len(joined):]
+
+    def series(self):
+        "`(steps, means, lowest, highest)`, each (M,)."
+        steps, counts, totals, lows, highs = zip(*self.stretches)
+        return steps, [total / count for total, count in zip(totals, counts)], lows, highs
+
 # %% ../../nbs/notebook/01_widgets.ipynb #16f418d2
 class TrainingPanel(_Panel, Callback):
     """Start, pause, stop and save a `Trainer`, with loss and samples while it trains.
     `result` is the `TrainResult` of `fit`, `error` what went wrong last, `film` the samples so far, and `state` is
-    ready, training, paused, stopping, stopped, done or failed. Raises `CcdiffError` for a negative `sample_every`."""
+    ready, training, paused, stopping, stopped, done or failed. `TrainingPanel.at_work` holds the panels that are
+    training, under their run's id: one whose output was closed is found there, and can be displayed and stopped.
+    Raises `CcdiffError` for a negative `sample_every`."""
+    at_work = {}
+
     def __init__(
         self,
         trainer,                 # a `Trainer`, new or stopped
         sample_every: int = 100, # draw samples every so many steps; 0 for none
-        refresh: float = 1.0,    # seconds between two drawings of the loss, at least
+        refresh: float = 1.0,    # seconds between two drawings of the loss, at least; they never take over 5 % of the time
     ):
         self.trainer, self.refresh = trainer, refresh
         self.result = self.error = self.film = None
+        self._lock = threading.RLock()  # held while the state changes
         self._going = threading.Event() # cleared while paused
         self._ended = threading.Event() # set unless `fit` is running
         self._ended.set()
-        self._stopping, self._drawn, self._began = False, 0.0, (trainer.step, 0.0)
+        self._training = self._stopping = False
+        self._next_drawing, self._began = 0.0, (trainer.step, 0.0)
 
         every = check_int("sample_every", sample_every)
         self.start_button = _control("Button", "Start", "9em", "train, or go on", icon="play", button_style="primary")
@@ -159,8 +191,14 @@ class TrainingPanel(_Panel, Callback):
         self.stop_button.on_click(lambda _: self.stop())
         for control in (self.smooth, self.log_y): control.observe(lambda _: self._try(self._draw_loss), "value")
 
+        self._read_history()
         self._draw_loss()
         self._set_state("ready" if trainer.step < trainer.total_steps else "done")
+
+    def _read_history(self):
+        "The curve of what was trained so far, with the panel or without it."
+        self._curve = _Curve()
+        for point in self.trainer.history: self._curve.add(point["step"], point["train/loss"])
 
     def _try(self, draw):
         "A picture that cannot be drawn shows an error, and stops nothing."
@@ -196,37 +234,51 @@ def _sentence(self:TrainingPanel):
 @patch
 def start(self:TrainingPanel):
     "Train in a thread of its own, or go on after a pause or a stop."
-    if self.state in ("training", "stopping", "done"): return
-    self._began = self.trainer.step, time.monotonic()
-    self._set_state("training")
-    self._going.set()
-    if not self._ended.is_set(): return # it was paused
-    self._clear_error()
-    self._stopping = False
-    self._ended.clear()
-    threading.Thread(target=self._train, name=f"training {self.trainer.run_id}", daemon=True).start()
+    with self._lock:
+        if self._stopping and not self._ended.is_set(): return
+        self._began = self.trainer.step, time.monotonic()
+        self._going.set()
+        if not self._ended.is_set(): return self._set_state("training") # it was paused
+        before, run_id = self.state, self.trainer.run_id
+        if before == "done": return
+        if self.at_work.setdefault(run_id, self) is not self:
+            return self._show_error(CcdiffError(f"run {run_id!r} is being trained by another panel of this notebook: display "
+                                                f"TrainingPanel.at_work[{run_id!r}], or stop it with its stop()."))
+        try:
+            self._clear_error()
+            self._ended.clear()
+            self._stopping = False
+            self._set_state("training")
+            threading.Thread(target=self._train, name=f"training {run_id}", daemon=True).start()
+        except BaseException: # no thread is to be had; or a Ctrl-C, after which the thread may be there or not
+            self.at_work.pop(run_id, None)
+            self._ended.set()
+            self._set_state(before)
+            raise
 
 @patch
 def pause(self:TrainingPanel):
     "Hold after the current step. Nothing is saved, nothing is lost."
-    if self.state != "training": return
-    self._going.clear()
-    self._set_state("paused")
+    with self._lock:
+        if self._ended.is_set() or self._stopping: return
+        self._going.clear()
+        self._set_state("paused")
 
 @patch
 def stop(self:TrainingPanel):
     "Finish the current step, save a checkpoint and end; `start` goes on from there."
-    if self.state not in ("training", "paused"): return
-    self._stopping = True
-    self._set_state("stopping")
-    self._going.set()
+    with self._lock:
+        if self._ended.is_set(): return
+        self._stopping = True
+        self._going.set()
+        self._set_state("stopping")
 
 @patch
 def wait(
     self:TrainingPanel,
     timeout: float | None = None, # seconds; None for as long as it takes
 ):
-    "Wait for the end of the training; its `TrainResult`, or None if it failed or has not ended."
+    "Wait for the end of the training; its `TrainResult`, or None if it failed or has not ended. Ctrl-C ends the wait only."
     self._ended.wait(timeout)
     return self.result if self.state in ("stopped", "done") else None
 
@@ -234,9 +286,16 @@ def wait(
 @patch
 def _train(self:TrainingPanel):
     "The thread: `fit` with the panel at every step."
-    trainer, callbacks, state = self.trainer, self.trainer.callbacks, "failed"
+    trainer, state = self.trainer, "failed"
+    with self._lock: # `start` has it until it is over, or was interrupted
+        if self._training: return
+        self._training, self.at_work[trainer.run_id] = True, self
+        self._ended.clear()
+        self._set_state("training")
+    callbacks = trainer.callbacks
     trainer.callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)] + [self]
     try:
+        self._read_history()
         self.result = trainer.fit()
         state = "done" if self.result.finished else "stopped"
     except BaseException as e: self._show_error(e) # nobody above would see it
@@ -244,8 +303,11 @@ def _train(self:TrainingPanel):
     self._try(self._show_progress)
     drawn = self.film is not None and self.film.captions[-1] == str(trainer.step)
     if self.sample_every.value and state != "failed" and not drawn: self._try(self._draw_samples)
-    self._set_state(state)
-    self._ended.set()
+    with self._lock:
+        self.at_work.pop(trainer.run_id, None)
+        self._training = False
+        self._set_state(state)
+        self._ended.set()
 
 @patch
 def after_step(
@@ -254,32 +316,38 @@ def after_step(
     metrics: dict, # of the step
 ):
     "Draw what is due, and wait while training is paused. Called by the trainer after every step, in its thread."
+    self._curve.add(trainer.step, metrics["train/loss"])
     every = self.sample_every.value
     if every and trainer.step % every == 0: self._try(self._draw_samples)
-    if not self._going.is_set() or time.monotonic() - self._drawn >= self.refresh: self._try(self._show_progress)
+    if not self._going.is_set() or time.monotonic() >= self._next_drawing: self._try(self._show_progress)
     self._going.wait()
     if self._stopping: trainer.stop()
 
 @patch
 def _show_progress(self:TrainingPanel):
     "Bar, sentence and curve."
-    self._drawn = time.monotonic()
+    began = time.monotonic()
+    self._next_drawing = began + self.refresh # if there is an error, too
     self.bar.value = self.trainer.step
-    self._draw_loss()
     self._say(self._sentence(), aloud=False)
+    self._draw_loss()
+    now = time.monotonic()
+    self._next_drawing = now + max(self.refresh, 20 * (now - began))
 
 # %% ../../nbs/notebook/01_widgets.ipynb #8964dd4b
 @patch
 def _draw_loss(self:TrainingPanel):
-    "The curve of `train/loss` so far, thinned to some hundred points, and its running mean."
-    history = self.trainer.history
-    if not history: return
-    steps, losses = [point["step"] for point in history], pd.Series([point["train/loss"] for point in history])
-    mean = losses.rolling(self.smooth.value, min_periods=1).mean()
-    fig = plot_lines({"loss": thin(steps, mean)}, log_y=self.log_y.value, ylabel="loss")
-    if self.smooth.value > 1: fig.axes[0].plot(*thin(steps, losses), color=COLORS[0], alpha=.3, lw=.8)
-    ends = f"from {losses.iloc[0]:.3g} to {losses.iloc[-1]:.3g}"
-    self.loss_picture.value = _image(fig, f"Loss from step {steps[0]} to {steps[-1]}: {ends}")
+    "The running mean of `train/loss` so far, and behind it the losses, or where they lie if the run is long."
+    curve = self._curve
+    if not curve.stretches: return
+    steps, means, lows, highs = curve.series()
+    smooth = max(1, round(self.smooth.value / curve.length))
+    fig = plot_lines({"loss": (steps, pd.Series(means).rolling(smooth, min_periods=1).mean())}, log_y=self.log_y.value,
+                     ylabel="loss")
+    if curve.length > 1: fig.axes[0].fill_between(steps, lows, highs, color=COLORS[0], alpha=.3, lw=0)
+    elif smooth > 1: fig.axes[0].plot(steps, means, color=COLORS[0], alpha=.3, lw=.8)
+    (start, first), (end, last) = curve.first, curve.last
+    self.loss_picture.value = _image(fig, f"Loss from step {start} to {end}: from {first:.3g} to {last:.3g}")
 
 @patch
 def _draw_samples(self:TrainingPanel):
@@ -288,14 +356,15 @@ def _draw_samples(self:TrainingPanel):
     names, size = [str(name) for name in trainer.images.class_names], trainer.images.image_size
     options = dict(num_inference_steps=config.num_inference_steps or 10, seed=config.seed,
                    guidance_scale=config.guidance_scale, guidance_interval=config.guidance_interval)
-    drawn = trainer.pipeline(list(range(len(names))), show_progress=False, output_type="latent", **options).images
+    drawn = trainer.pipeline(names, show_progress=False, output_type="latent", **options).images
     frames, captions = drawn.float().cpu()[None], [str(trainer.step)]
     if self.film is not None:
-        frames, captions = torch.cat([self.film.frames, frames]), self.film.captions + captions
+        every = 2 if len(self.film) == 64 else 1 # a film does not grow for ever
+        frames, captions = torch.cat([self.film.frames[::every], frames]), self.film.captions[::every] + captions
     self.film = Film(frames, captions, names, "step")
     strip = self.film.strip(8, max(1, min(56 // size, 300 // (len(names) * size))))
-    shown = ", ".join(self.film.captions[-8:])
-    self.sample_picture.value = _image(strip, f"Samples of {', '.join(names)}, a column for each of the steps {shown}")
+    steps = f"steps {captions[0]} to {captions[-1]} from left to right"
+    self.sample_picture.value = _image(strip, f"Samples of {', '.join(names)}, {steps}")
 
 # %% ../../nbs/notebook/01_widgets.ipynb #678a38e1
 def _solvers(pipeline):

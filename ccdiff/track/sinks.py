@@ -20,6 +20,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -256,8 +257,9 @@ def _finish_sending(process, seconds=None):
     "Let the process send what waits, for so many seconds at most; None for as long as there is progress."
     process.stdin.close()
     try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+    finally:
         process.kill()
         process.wait()
 
@@ -274,18 +276,23 @@ def _reported(queue):
                      if not issubclass(getattr(known, name, Exception), harmless))
 
 # %% ../../nbs/track/01_sinks.ipynb #21a7c3d0
-_MARK = "made_here"  # its name in the queue's folder
-
-def _mark(queue, run_id, project):
-    "The mark of a queue that was made by this user."
+def _mark(queue, project):
+    "The text that marks a queue for `project` as made by this user."
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     key = Path(state) / "ccdiff" / "key"
     if not key.exists():
         with atomic_write(key) as temporary:
             temporary.touch(0o600)
             temporary.write_text(secrets.token_hex(32))
-    text = "\n".join([queue.parent.name, run_id, project])
-    return hmac.new(key.read_bytes(), text.encode(), hashlib.sha256).hexdigest()
+    text = "\n".join([queue.parents[2].name, queue.parent.name, project])
+    return f"{project}\n{hmac.new(key.read_bytes(), text.encode(), hashlib.sha256).hexdigest()}"
+
+def _marked_project(queue):
+    "The project that a queue was made for by this user; None if it was made by anybody else."
+    with suppress(OSError, ValueError):  # `CcdiffError` is a `ValueError`
+        text = read_file(queue.with_name("made_here"), 2000).decode()
+        project = text.split("\n")[0]
+        return project if hmac.compare_digest(text, _mark(queue, project)) else None
 
 # %% ../../nbs/track/01_sinks.ipynb #3c9de8d0
 class NeptuneSink(Sink):
@@ -339,13 +346,16 @@ def _open(self:NeptuneSink):
     self._neptune = neptune_scale.Run(**self._kwargs)
     self.queue, = set(self._folder.glob("*/run_operations.sqlite3")) - before
     with suppress(CcdiffError, OSError):  # without a mark it can be sent with --yes
-        self.queue.with_name(_MARK).write_text(_mark(self.queue, self._kwargs["run_id"], self._kwargs["project"]))
+        self.queue.with_name("made_here").write_text(_mark(self.queue, self._kwargs["project"]))
     atexit.unregister(self.close)
     atexit.register(self.close)  # after neptune-scale's own, so it runs before it
-    if self.live and self._token:
-        self._sender = _start_sending(self.queue, self._token)
-    why = neptune_problem(self._token) if self.live else "offline"
-    if why:
+    why = "earlier sessions of the run still wait on disk, and come first" if before else ""
+    if self.live and self._token and not why:
+        try:
+            self._sender = _start_sending(self.queue, self._token)
+        except (OSError, RuntimeError) as error:  # no memory, or Python is ending
+            why = f"its sending process cannot be started ({error})"
+    if why := why or (neptune_problem(self._token) if self.live else "offline"):
         _warn(f"Neptune: {why}; the run is queued on disk. `ccdiff-runs sync` sends what has not arrived by its end.")
 
 # %% ../../nbs/track/01_sinks.ipynb #ac6c7e29
@@ -495,18 +505,23 @@ def _in_use(queue):
 
 @contextmanager
 def _open_queue(queue):
-    "A connection that reads a queue of any origin. Raises `CcdiffError` if it is not one."
+    "A copy of a queue of any origin, to read from. Raises `CcdiffError` if it is not one."
     if not queue.resolve().is_relative_to(queue.parents[2].resolve()):
         raise CcdiffError("a symbolic link leads out of the run's folder")
-    with closing(sqlite3.connect(f"{queue.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as db:
-        db.execute("PRAGMA trusted_schema=OFF")
-        db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2**23)  # an operation has 2 MiB at most
-        tables = dict(db.execute("SELECT name, sql FROM sqlite_master WHERE type='table' AND sql LIKE 'CREATE TABLE%'"))
-        if not {"metadata", "run_operations", "file_upload_requests"} <= tables.keys():
-            raise CcdiffError("it is not a queue of neptune-scale")
-        if db.execute("SELECT version FROM metadata").fetchone() != ("v5",):
-            raise CcdiffError("it was written by another version of neptune-scale than 0.30")
-        yield db
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, queue.name)
+        copy.write_bytes(read_file(queue, 2**34))
+        with suppress(FileNotFoundError):  # what a killed process had not yet moved from there
+            copy.with_name(f"{queue.name}-wal").write_bytes(read_file(queue.with_name(f"{queue.name}-wal"), 2**34))
+        with closing(sqlite3.connect(copy)) as db:
+            db.execute("PRAGMA trusted_schema=OFF")
+            db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2**23)  # an operation has 2 MiB at most
+            tables = db.execute("SELECT name FROM sqlite_master WHERE type='table' AND sql LIKE 'CREATE TABLE%'")
+            if not {"metadata", "run_operations", "file_upload_requests"} <= {name for name, in tables}:
+                raise CcdiffError("it is not a queue of neptune-scale")
+            if db.execute("SELECT version FROM metadata").fetchone() != ("v5",):
+                raise CcdiffError("it was written by another version of neptune-scale than 0.30")
+            yield db
 
 # %% ../../nbs/track/01_sinks.ipynb #3b8e44f1
 def _own_file(queue, source):
@@ -522,8 +537,10 @@ def _write_anew(queue, project):
     looked for in that project."""
     from neptune_api.proto.neptune_pb.ingest.v1.common_pb2 import Run
     from neptune_scale.sync.operations_repository import OperationsRepository
-    room, left_out = queue.stat().st_size, 0
+    left_out = 0
     with _open_queue(queue) as old, atomic_write(queue) as path:
+        pages, size = (old.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+        room = pages * size
         repository = OperationsRepository(path)
         repository.init_db()
         repository.save_metadata(project, queue.parents[2].name)
@@ -548,30 +565,28 @@ def _write_anew(queue, project):
                                 "VALUES(?, ?, ?, ?, 0)", (str(file), *row, file.stat().st_size))
                 else:
                     left_out += 1
+        for ending in ("-wal", "-shm", "-journal"):  # of the old one
+            queue.with_name(queue.name + ending).unlink(missing_ok=True)
     return left_out
 
 # %% ../../nbs/track/01_sinks.ipynb #5e6aad25
 def _look(queue, project, yes):
     "A row about a queue: what is in it, where it goes, and whether it may."
-    run_id = queue.parents[2].name
-    row = {"run": run_id, "project": project, "operations": 0, "files": 0, "left": 0, "state": "ready", "reported": ""}
+    made_for = _marked_project(queue)
+    row = {"run": queue.parents[2].name, "project": project or made_for, "operations": 0, "files": 0, "left": 0,
+           "state": "ready", "reported": ""}
+    if made_for and _in_use(queue):
+        return row | {"left": neptune_waiting(queue), "state": "in use"}
     with _open_queue(queue) as db:
-        made_for, = db.execute("SELECT project FROM metadata").fetchone()
+        theirs, = db.execute("SELECT project FROM metadata").fetchone()
         row["operations"], = db.execute("SELECT count(*) FROM run_operations").fetchone()
         row["files"], = db.execute("SELECT count(*) FROM file_upload_requests").fetchone()
     row["left"] = row["operations"] + row["files"]
-    ours = False
-    with suppress(OSError, CcdiffError):
-        ours = read_file(queue.with_name(_MARK), 100).decode() == _mark(queue, run_id, str(made_for))
-    if ours:
-        row["project"] = project or made_for
     if not row["left"]:
         row["state"] = "empty"
-    elif _in_use(queue):
-        row["state"] = "in use"
-    elif not ours and not (yes and project):
+    elif not made_for and not (yes and project):
         row["state"] = "made elsewhere"
-        row["reported"] = f"it names the project {made_for!r}; to send it, give --yes and --project WORKSPACE/PROJECT"
+        row["reported"] = f"it names the project {theirs!r}; to send it, give --yes and --project WORKSPACE/PROJECT"
     return row
 
 def _send(queue, row, token, patience):

@@ -33,7 +33,7 @@ from tqdm.auto import tqdm
 from .core import CcdiffError, atomic_write, check_choice, check_int, check_number, runs_dir
 from .torch_utils import generator
 
-# %% ../nbs/02_data.ipynb #e1e4dd73
+# %% ../nbs/02_data.ipynb #ec679d8b
 def _as_pixels(images):
     "`images` as uint8 `(N, C, H, W)`: 1 or 3 channels, square, at least one. `CcdiffError` for anything else."
     if isinstance(images, np.ndarray) and images.dtype != object:
@@ -65,7 +65,7 @@ def _as_pixels(images):
         raise CcdiffError(f"images has the shape {shape}, not (N, C, H, W) with C 1 or 3 and H = W; {hint}.")
     return images
 
-# %% ../nbs/02_data.ipynb #958edea0
+# %% ../nbs/02_data.ipynb #4f6d9c14
 def _as_labels(labels, n, class_names):
     "`labels` as int64 `(n,)`, each the position of a class name. `CcdiffError` for anything else."
     try:
@@ -179,7 +179,7 @@ class ImageSet:
         "The same set with its tensors on `device`."
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
-# %% ../nbs/02_data.ipynb #8cbe83e7
+# %% ../nbs/02_data.ipynb #6321617c
 def class_keys(
     class_names, # one name for each class
 ) -> list:
@@ -210,7 +210,7 @@ def denormalize(
     "uint8 of the same shape in [0, 255]; `denormalize(normalize(x))` is `x`, bit for bit."
     return images.float().nan_to_num(-1).add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
-# %% ../nbs/02_data.ipynb #7b86267c
+# %% ../nbs/02_data.ipynb #4eef81ad
 def _as_tiles(images):
     "uint8 `(N, H, W)` or `(N, H, W, 3)` on the CPU, of whatever `image_grid` takes."
     images = getattr(images, "images", images) # a pipeline's output, or an ImageSet
@@ -233,7 +233,7 @@ def _as_tiles(images):
         images = (images * 255).round().byte()
     return images.permute(0, 2, 3, 1).squeeze(-1).numpy()
 
-# %% ../nbs/02_data.ipynb #2d1a627f
+# %% ../nbs/02_data.ipynb #a4d2644a
 @lru_cache
 def label_font(
     text: str, # what is to be written
@@ -488,7 +488,7 @@ def _as_image_set(found, name, split):
     writers = torch.arange(len(images)) // 600 if name == "mnist" else None
     return ImageSet(images.contiguous(), labels, class_names, name, split, writers)
 
-# %% ../nbs/02_data.ipynb #d812320f
+# %% ../nbs/02_data.ipynb #ea5a52b0
 _deep = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F") # Pillow's modes of more than 8 bits
 
 def _with_opacity(image):
@@ -514,7 +514,7 @@ def _brightest(image, name):
                           "save the pictures with 8 or 16 bits.")
     return high
 
-# %% ../nbs/02_data.ipynb #904fda8b
+# %% ../nbs/02_data.ipynb #38020b16
 def _to_rgb(image, ground=(255, 255, 255), white=2**16 - 1):
     "An upright 8-bit RGB picture of any PIL image; `white` is the value that becomes 255 for integers of more than 8 bits."
     image = ImageOps.exif_transpose(image)
@@ -529,7 +529,7 @@ def _to_rgb(image, ground=(255, 255, 255), white=2**16 - 1):
         return ImageCms.applyTransform(image, to_srgb)
     return image.convert("RGB")
 
-# %% ../nbs/02_data.ipynb #a065be7f
+# %% ../nbs/02_data.ipynb #373a4e95
 def _to_square(image, size, fit, ground):
     "An RGB picture as `size` × `size` pixels: padded, or cropped, as `fit` says."
     if fit == "crop":
@@ -540,7 +540,7 @@ def _to_square(image, size, fit, ground):
         ground = tuple(int(value) for value in np.median(edge, axis=0))
     return ImageOps.pad(image, (size, size), Image.LANCZOS, color=ground)
 
-# %% ../nbs/02_data.ipynb #2f8d3e0b
+# %% ../nbs/02_data.ipynb #09fa671a
 @dataclass
 class _Pictures:
     "Pictures to be read: how many, where each is (a path or its bytes), what each is called, and how to read them."
@@ -636,7 +636,7 @@ def read(self:_Pictures):
         raise CcdiffError(f"none of the {self.n} images of {self.title} can be read, such as {self.name(0)}.")
     return torch.from_numpy(images[:len(kept)]), kept
 
-# %% ../nbs/02_data.ipynb #30c1f6cd
+# %% ../nbs/02_data.ipynb #70c36d61
 _cache_after = 2.0 # seconds of reading that make a set worth keeping
 
 @patch
@@ -701,7 +701,7 @@ def _image_files(folder, root):
                 (images if Path(name).suffix.lower() in _suffixes else others).append(Path(where, name))
     return sorted(images), sorted(others)
 
-# %% ../nbs/02_data.ipynb #cb82aae0
+# %% ../nbs/02_data.ipynb #dc0a3485
 _part_names = {"train": "train", "training": "train", "test": "test", "testing": "test",
                "val": "val", "valid": "val", "validation": "val", "dev": "val"}
 
@@ -791,7 +791,7 @@ def _load_folder(folder, split, root, options):
         _check_classes(labels, list(classes), folder)
     return _cut(ImageSet(images, labels, list(classes), folder.name), split, is_part)
 
-# %% ../nbs/02_data.ipynb #31e57edb
+# %% ../nbs/02_data.ipynb #e4aca4df
 def _hf_dataset(source, config):
     "{part: `datasets.Dataset`} of a name on the hub or a local folder."
     try:

@@ -242,7 +242,10 @@ def label_font(
     if text.isascii():
         return ImageFont.load_default()
     from matplotlib import font_manager, ft2font # rarely needed
-    fonts = sorted(font_manager.fontManager.ttflist, key=lambda font: (font.name != "DejaVu Sans", font.name, font.style))
+    def strange(font):
+        plain = (font.style, str(font.weight), font.stretch) == ("normal", "400", "normal")
+        return font.name != "DejaVu Sans", not plain, font.name
+    fonts = sorted(font_manager.fontManager.ttflist, key=strange)
     for font in fonts:
         try:
             letters = ft2font.FT2Font(font.fname).get_charmap()

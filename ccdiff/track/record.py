@@ -1045,13 +1045,14 @@ def fetch_history(
     run,              # a run or its id
     attributes=None,  # a regular expression, or a list of exact names; None for all
     root=None,        # the runs directory; None for the default
+    step_range: tuple = (None, None),  # lowest and highest step, both counted
 ):
     """A `DataFrame` with a row for each point of a run's metrics, by step: step, attribute, value, absolute_time, and
     run, which logged it. Raises `CcdiffError` for a run without a record."""
     import pandas as pd
     match = _matcher(attributes)
     with _history(getattr(run, "run_id", run), root) as history:
-        points = _points("metric", history, match)
+        points = _points("metric", history, match, step_range)
         run_ids = np.array([segment.run_id for segment in history], object)
         points = points.assign(absolute_time=pd.to_datetime(points["ts"], unit="ms", utc=True),
                                run=run_ids[points["segment"]], attribute=points["attribute"].astype(object))

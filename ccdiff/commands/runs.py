@@ -301,9 +301,10 @@ def show_command(
     if row["created"]:
         began = f"{datetime.fromtimestamp(row['created'].timestamp()):%Y-%m-%d %H:%M} ({_ago(row['created'])})"
     tags = [*known.get("sys/tags", []), *known.get("sys/group_tags", [])]
-    head = {"run": run_id, "experiment": row["experiment"], "state": row["state"], "sessions": known.get("sys/sessions"),
-            "began": began, "size": _size(row["size"]), "last step": _number(row["step"]),
-            "parent": _fork_point(row), "forks": ", ".join(forks), "tags": ", ".join(tags), "folder": run_dir(run_id, root)}
+    head = {"run": run_id, "experiment": row["experiment"], "state": row["state"],
+            "sessions": known.get("sys/sessions"), "began": began, "size": _size(row["size"]), "last step": _number(row["step"]),
+            "parent": _fork_point(row), "forks": ", ".join(forks), "tags": ", ".join(tags),
+            "folder": run_dir(run_id, root)}
     lines = [f"{name:12}{printable(str(value))}" for name, value in head.items() if value not in (None, "")]
     if readable: lines += _show_record(run_id, root, args.everything)
     print("\n".join(lines + _show_checkpoints(run_id, root, not args.no_verify)))
@@ -350,7 +351,8 @@ def runs_list(
         runs.append({"id": row["run"], "experiment": row["experiment"] or "", "state": row["state"],
                      "step": _number(row["step"]), "loss": _number(row["loss"]), "created": began,
                      "parent": _fork_point(row), "tags": ", ".join(row["tags"])})
-    return render_page("list.html", runs=runs, folder=runs_dir(root), made=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC")
+    now = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
+    return render_page("list.html", runs=runs, folder=runs_dir(root), made=now)
 
 # %% ../../nbs/commands/02_runs.ipynb #74082f18
 def report_server(
@@ -449,7 +451,7 @@ def sync_command(
         else:
             left = f", {row['left']} left" if row["left"] else ""
             text += f", {row['state']}{left}" + (f"; {row['reported']}" if row["reported"] else "")
-        print(_plain(text), flush=True)
+        print(printable(text), flush=True)
     runs = [find_run(r, args.runs_dir) for r in args.runs] or None
     rows = sync_offline(args.runs_dir, runs, patience=args.patience, project=args.project, yes=args.yes, tell=tell)
     if not rows: print(f"No offline queue in {runs_dir(args.runs_dir)}: nothing to send.")

@@ -73,7 +73,10 @@ def find_baseline(
         train, real = (load_images(dataset, split, **loading) for split in ("train", "test"))
         reference = attempt("No metrics", lambda: Reference.fit(train, real))
 
-    def fitted(): return LocalJudge.load(dataset) if str(dataset) in JUDGES else LocalJudge.for_images(train)
+    def fitted():
+        if str(dataset) in JUDGES: return LocalJudge.load(dataset)
+        return LocalJudge.for_images(train, loading.get("root"))
+
     return Baseline(str(dataset), real, reference, attempt("No judge", fitted) if judge else None, train, notes)
 
 @cache

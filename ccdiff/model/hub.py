@@ -7,7 +7,6 @@ __all__ = ['portable_code', 'read_pipeline']
 
 # %% ../../nbs/model/04_hub.ipynb #ba886367
 import json
-import re
 from importlib import resources
 from pathlib import Path
 
@@ -45,7 +44,6 @@ def save_pretrained(
         if cls.__module__ == "__main__":
             raise CcdiffError(f"{cls.__name__} is defined in a notebook or script, so whoever loads the folder could not find it. "
                               "Move it into a module that can be imported, or use ccdiff's own class.")
-    _remove_weights(folder / "unet", variant)
     save = super(ClassConditionedPipeline, self).save_pretrained
     save(folder, safe_serialization=safe_serialization, variant=variant, max_shard_size=max_shard_size)
 
@@ -58,13 +56,6 @@ def save_pretrained(
         file.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     if push_to_hub:
         self.push_to_hub(kwargs.pop("repo_id", folder.name), safe_serialization=safe_serialization, variant=variant, **kwargs)
-
-def _remove_weights(folder, variant):
-    "Delete the network's weights of this variant, whatever their form."
-    dotted = re.escape(f".{variant}") if variant else ""
-    weights = rf"diffusion_pytorch_model{dotted}(-\d+-of-\d+)?\.(safetensors|bin)|diffusion_pytorch_model\.(safetensors|bin)\.index{dotted}\.json"
-    for file in folder.glob("diffusion_pytorch_model*"):
-        if re.fullmatch(weights, file.name): file.unlink()
 
 # %% ../../nbs/model/04_hub.ipynb #dbeee79d
 @patch(cls_method=True)

@@ -7,6 +7,7 @@ __all__ = ['CONDITIONINGS', 'ClassConditionedUnet', 'tiny_unet']
 
 # %% ../../nbs/model/00_unet.ipynb #fa61649b
 import json
+import re
 from pathlib import Path
 
 import torch
@@ -180,6 +181,25 @@ def from_pretrained(
         if parameter.device.type == "cpu":
             parameter.data = parameter.data.clone() # aligned
     return (model, info) if output_loading_info else model
+
+# %% ../../nbs/model/00_unet.ipynb #0f5a22f2
+@patch
+def save_pretrained(
+    self:ClassConditionedUnet,
+    save_directory,                  # the folder to write to
+    safe_serialization: bool = True, # False writes a pickle
+    variant: str | None = None,      # e.g. "fp16": part of the file's name
+    max_shard_size="10GB",           # split the weights into files of this size
+    **kwargs,                        # as in `ModelMixin.save_pretrained`
+):
+    "Write weights and configuration to a folder; weights of this variant that are there, in whatever form, are replaced."
+    dotted = re.escape(f".{variant}") if variant else ""
+    name = r"diffusion_pytorch_model"
+    weights = rf"{name}{dotted}(-\d+-of-\d+)?\.(safetensors|bin)|{name}\.(safetensors|bin)\.index{dotted}\.json"
+    for file in Path(save_directory).glob(f"{name}*"):
+        if re.fullmatch(weights, file.name): file.unlink()
+    super(ClassConditionedUnet, self).save_pretrained(
+        save_directory, safe_serialization=safe_serialization, variant=variant, max_shard_size=max_shard_size, **kwargs)
 
 # %% ../../nbs/model/00_unet.ipynb #21c1720f
 @patch

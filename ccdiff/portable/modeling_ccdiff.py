@@ -1,4 +1,7 @@
 "The network of a model trained with ccdiff (https://github.com/ccdiff/ccdiff), for people who have diffusers alone."
+import re
+from pathlib import Path
+
 import torch
 from diffusers import ConfigMixin, ModelMixin, UNet2DModel
 from diffusers.configuration_utils import register_to_config
@@ -56,3 +59,12 @@ class ClassConditionedUnet(ModelMixin, ConfigMixin):
             planes = self.class_emb(class_labels).to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
             x = self.model(torch.cat([x, planes], dim=1), timestep, return_dict=False)[0]
         return nn.functional.pixel_shuffle(x, patch_size) if patch_size > 1 else x
+
+    def save_pretrained(self, save_directory, safe_serialization=True, variant=None, max_shard_size="10GB", **kwargs):
+        "Write the network; weights of this variant that lie there in another form are replaced, or they would be loaded."
+        dotted, name = re.escape(f".{variant}") if variant else "", "diffusion_pytorch_model"
+        weights = rf"{name}{dotted}(-\d+-of-\d+)?\.(safetensors|bin)|{name}\.(safetensors|bin)\.index{dotted}\.json"
+        for file in Path(save_directory).glob(f"{name}*"):
+            if re.fullmatch(weights, file.name): file.unlink()
+        super().save_pretrained(save_directory, safe_serialization=safe_serialization, variant=variant,
+                                max_shard_size=max_shard_size, **kwargs)

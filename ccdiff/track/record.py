@@ -76,7 +76,7 @@ def plain_step(
     raise CcdiffError(f"step={step!r} must be a number, at least 0 and below 1e12; count your optimizer steps and "
                       "pass that.")
 
-# %% ../../nbs/track/00_record.ipynb #ca4506f4
+# %% ../../nbs/track/00_record.ipynb #b291a7bf
 def step_text(
     step,  # a number, at least 0
 ) -> str:
@@ -243,7 +243,7 @@ class FileItem:
     def read(self,
         limit: int = MAX_FILE,  # the most bytes it may have
     ) -> bytes:
-        "The bytes that were logged. `CcdiffError` if the file has others, is a link or too large; `OSError` if it is gone."
+        "The bytes that were logged. `CcdiffError` if the file has others, is a link or too large, `OSError` if gone."
         if self.path.parent.is_symlink():
             raise CcdiffError(f"{self.path.parent} is a symbolic link, which is not followed.")
         data = read_file(self.path, limit)
@@ -260,14 +260,9 @@ _magic = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "imag
 
 def _sniff(data):
     "The mime type of bytes without a telling name."
-    for start, mime in _magic.items():
-        if data.startswith(start):
-            return mime
-    try:
-        data.decode()
-        return "text/plain"
-    except UnicodeDecodeError:
-        return "application/octet-stream"
+    known = [mime for start, mime in _magic.items() if data.startswith(start)]
+    is_text = data.decode(errors="replace").encode() == data
+    return known[0] if known else "text/plain" if is_text else "application/octet-stream"
 
 def _read_source(source):
     "`(bytes, the name they had or '')`."
@@ -639,7 +634,7 @@ def close(self:LocalStore,
         self._write(lambda db: db.execute(sql, (_millis(), status, self.session)))
     finally:
         self.db.close()
-        if self._session_lock is not None:
+        if self._session_lock is not None and self._session_lock.fd is not None:  # not in a forked child
             _session_lock(self.path, self.session).unlink(missing_ok=True)
             self._session_lock.release()
 
@@ -750,7 +745,7 @@ def _history(run_id, root=None, to_the_root=True):
                 RecursionError, MemoryError) as error:
             name = chain[0].run_id if chain else run_id
             raise CcdiffError(f"the record of run {name!r} cannot be read ({type(error).__name__}: "
-                              f"{printable(error)[:200]}); `ccdiff-runs verify` says more.") from error
+                              f"{printable(error)[:200]}).") from error
 
 # %% ../../nbs/track/00_record.ipynb #7ff7a77f
 def _last_logged(history):
@@ -782,8 +777,8 @@ def _parent_meta(fork_run_id, fork_step, root):
         return {}
     end = max([end or 0, *saved])
     if fork_step > end:
-        raise CcdiffError(f"fork_step={step_text(fork_step / 1e6)} is beyond the end of run {fork_run_id!r}, which is at "
-                          f"step {step_text(end / 1e6)}; fork it there or earlier.")
+        raise CcdiffError(f"fork_step={step_text(fork_step / 1e6)} is beyond the end of run {fork_run_id!r}, which is "
+                          f"at step {step_text(end / 1e6)}; fork it there or earlier.")
     return meta
 
 # %% ../../nbs/track/00_record.ipynb #d4226cfe
@@ -843,7 +838,7 @@ def _matcher(names):
         return lambda name: True
     return _pattern(names).search if isinstance(names, str) else set(names).__contains__
 
-def _read_runs(runs, project, root, read, to_the_root=True):
+def _read_runs(runs, root, read, to_the_root=True):
     """`{run id: read(its history)}` of the runs that are chosen: as listed, otherwise oldest first. One that cannot be
     read is left out with a warning; `CcdiffError` if it is the only one listed, or a listed one has no record."""
     if hasattr(runs, "run_id") or (isinstance(runs, str) and (runs_dir(root) / runs / RECORD).is_file()):
@@ -857,9 +852,7 @@ def _read_runs(runs, project, root, read, to_the_root=True):
     for run_id in ids:
         try:
             with _history(run_id, root, to_the_root) as history:
-                meta = history[-1].meta
-                if project is None or meta.get("project") == project:
-                    found[run_id] = meta["created"], read(history)
+                found[run_id] = history[-1].meta["created"], read(history)
         except CcdiffError as error:
             if listed and (len(ids) == 1 or not (run_dir(run_id, root) / RECORD).exists()):
                 raise
@@ -870,12 +863,11 @@ def _read_runs(runs, project, root, read, to_the_root=True):
 
 def list_runs(
     runs=None,  # a list of ids, a run's id, or a regular expression; None for all
-    project: str | None = None,  # only runs of this project; None for all
     root=None,  # the runs directory; None for the default
 ) -> list:
     """The ids of the runs that have a record: as listed, otherwise oldest first. A record that cannot be read is left
     out with a warning. Raises `CcdiffError` for a listed id without a record. After `neptune_query.runs.list_runs`."""
-    return list(_read_runs(runs, project, root, lambda history: None, to_the_root=False))
+    return list(_read_runs(runs, root, lambda history: None, to_the_root=False))
 
 # %% ../../nbs/track/00_record.ipynb #ee14cf00
 _columns = {"metric": "value", "preview": "value, completion", "series": "payload"}
@@ -916,15 +908,15 @@ def _read_columns(cursor, types):
     return [np.concatenate(column) for column in chunks]
 
 def _points(table, history, match, span=(None, None), tail=None):
-    """A frame with a row for each visible point, by step: step, attribute (a category), value, ts, and the index of the
-    record in the history. Of a `tail`, at least the last so many points of each attribute."""
+    """A frame with a row for each visible point, by step: step, attribute, value, ts, and the index of the record in
+    the history. Of a `tail`, at least the last so many points of each attribute."""
     import pandas as pd
     low = 0 if span[0] is None else math.ceil(float(span[0]) * 1e6)
     high = _TOP if span[1] is None else min(math.floor(float(span[1]) * 1e6), _TOP)
     types = [np.int64, np.int64, np.int64, object if table == "series" else np.float64]
     if table == "preview":
         types.append(np.float64)
-    attributes, parts = {}, []
+    parts = []
     for place, segment in enumerate(history):
         names = segment.names(_kinds[table], match)
         inside = f"step BETWEEN {low} AND {high} AND {segment.visible}"
@@ -941,60 +933,39 @@ def _points(table, history, match, span=(None, None), tail=None):
                 raise ValueError("it holds more than its file")
             steps = zip(step.tolist(), attr.tolist(), value)
             value[:] = [segment.unpack(names[a][1], payload, names[a][0], s / 1e6) for s, a, payload in steps]
-        for path, _ in names.values():
-            attributes.setdefault(path, len(attributes))
         ids = np.array(sorted(names), np.int64)
-        codes = np.array([attributes[names[i][0]] for i in ids.tolist()], np.int64)
-        part = {"step": step, "attribute": codes[np.searchsorted(ids, attr)], "value": value, "ts": ts, "segment": place}
+        paths = np.array([names[i][0] for i in ids.tolist()], object)
+        attribute = paths[np.searchsorted(ids, attr)]
+        part = {"step": step, "attribute": attribute, "value": value, "ts": ts, "segment": place}
         parts.append(pd.DataFrame(part | {"completion": c for c in completion}))
     points = pd.concat(parts, ignore_index=True)
     if len(parts) > 1:
-        points = points.sort_values(["step", "attribute"], kind="stable", ignore_index=True)
+        points = points.sort_values(["step", "attribute"], kind="stable")
     same = [points[name].to_numpy()[1:] == points[name].to_numpy()[:-1] for name in ("step", "attribute")]
     points = points[np.append(~(same[0] & same[1]), True)[:len(points)]]
-    attribute = pd.Categorical.from_codes(points["attribute"], list(attributes))
-    return points.assign(step=points["step"] / 1e6, attribute=attribute)
+    return points.assign(step=points["step"] / 1e6)
 
 # %% ../../nbs/track/00_record.ipynb #e9bff457
 def _wide(histories, fields, tail):
     "The long tables `{run: points}` as one wide one, with at most `tail` points of each attribute."
     import pandas as pd
-    missing = {"f": np.nan, "O": None, "M": np.datetime64("NaT"), "b": False}
     frames = {}
     for run_id, points in histories.items():
         if tail is not None:
-            points = points.groupby("attribute", observed=True).tail(tail)
-        if not len(points):
-            continue
-        step, attribute = points["step"].to_numpy(), pd.Categorical(points["attribute"])
-        new = np.append(True, step[1:] != step[:-1])
-        codes, column = np.unique(attribute.codes, return_inverse=True)
-        cells = {}
-        for field in fields:
-            values = points[field].to_numpy()
-            table = np.full((new.sum(), len(codes)), missing[values.dtype.kind], values.dtype)
-            table[new.cumsum() - 1, column] = values
-            cells[field] = pd.DataFrame(table, index=step[new], columns=attribute.categories[codes])
-        frames[run_id] = pd.concat(cells, axis=1)
+            points = points.groupby("attribute").tail(tail)
+        if len(points):
+            frames[run_id] = points.set_index(["step", "attribute"])[fields].unstack()
     if not frames:
         return pd.DataFrame(index=pd.MultiIndex.from_arrays([[], np.array([], float)], names=["run", "step"]))
     frame = pd.concat(frames, names=["run", "step"]).swaplevel(axis=1)
     frame = frame[[(name, field) for name in sorted(set(frame.columns.get_level_values(0))) for field in fields]]
     frame.columns.names = [None, None]
-    for column in frame.columns:
-        if column[1] == "absolute_time":
-            frame[column] = frame[column].dt.tz_localize("UTC")
     return frame if len(fields) > 1 else frame.droplevel(1, axis=1)
-
-def _times(points):
-    "The points with a column of UTC times, as numpy has them."
-    return points.assign(absolute_time=points["ts"].to_numpy().astype("datetime64[ms]"))
 
 # %% ../../nbs/track/00_record.ipynb #91dfa976
 def _with_previews(points, previews):
     "Final points and those previews that none of them has ended."
     import pandas as pd
-    points, previews = (part.astype({"attribute": object}) for part in (points, previews))
     final = previews["attribute"].map(points.groupby("attribute")["step"].max())
     previews = previews[~(previews["step"] <= final)]
     points = points.assign(is_preview=False, preview_completion=1.0)
@@ -1004,78 +975,68 @@ def _with_previews(points, previews):
 def fetch_metrics(
     runs=None,            # a list of run ids, a run's id, or a regular expression; None for all
     attributes=None,      # a regular expression, or a list of exact names; None for all
-    include_time: str | None = None,   # "absolute" adds a column of UTC times to each attribute
     step_range: tuple = (None, None),  # lowest and highest step, both counted; None for no bound
     lineage_to_the_root: bool = True,  # whether a fork shows its parents' part
     tail_limit: int | None = None,     # only the last so many points of each attribute, at least 1
     include_point_previews: bool = False,  # whether open previews are shown, with two more columns to tell them by
-    project: str | None = None,        # only runs of this project
     root=None,            # the runs directory; None for the default
 ):
     """A `DataFrame` of metrics: a row for each (run, step), a float64 column for each attribute, NaN where nothing
     was logged. A run that cannot be read is left out with a warning. Raises `CcdiffError` for a run without a record,
     or a bad argument. After `neptune_query.runs.fetch_metrics`."""
-    match = _check_fetch(attributes, include_time, tail_limit)
+    match = _matcher(attributes)
+    if tail_limit is not None:
+        check_int("tail_limit", tail_limit, 1)
     def read(history):
         if not include_point_previews:
-            return _times(_points("metric", history, match, step_range, tail_limit))
+            return _points("metric", history, match, step_range, tail_limit)
         # a final value beyond the range ends a preview within it
         points = _with_previews(_points("metric", history, match), _points("preview", history, match))
         low, high = step_range
-        return _times(points[points["step"].between(-1 if low is None else low, MAX_STEP if high is None else high)])
-    histories = _read_runs(runs, project, root, read, lineage_to_the_root)
-    times = ["absolute_time"] if include_time else []
+        return points[points["step"].between(-1 if low is None else low, MAX_STEP if high is None else high)]
     marks = ["is_preview", "preview_completion"] if include_point_previews else []
-    frame = _wide(histories, ["value", *times, *marks], tail_limit)
+    frame = _wide(_read_runs(runs, root, read, lineage_to_the_root), ["value", *marks], tail_limit)
     for column in frame.columns:
         if marks and column[1] == "is_preview":
             frame[column] = frame[column].eq(True)  # no point is no preview
     return frame
-
-def _check_fetch(attributes, include_time, tail_limit):
-    "What chooses the attributes, after a look at the arguments."
-    if include_time is not None:
-        check_choice("include_time", include_time, ["absolute"])
-    if tail_limit is not None:
-        check_int("tail_limit", tail_limit, 1)
-    return _matcher(attributes)
 
 # %% ../../nbs/track/00_record.ipynb #2d2be6d5
 def fetch_history(
     run,              # a run or its id
     attributes=None,  # a regular expression, or a list of exact names; None for all
     root=None,        # the runs directory; None for the default
+    step_range: tuple = (None, None),  # lowest and highest step, both counted
 ):
     """A `DataFrame` with a row for each point of a run's metrics, by step: step, attribute, value, absolute_time, and
     run, which logged it. Raises `CcdiffError` for a run without a record."""
     import pandas as pd
     match = _matcher(attributes)
     with _history(getattr(run, "run_id", run), root) as history:
-        points = _points("metric", history, match)
+        points = _points("metric", history, match, step_range)
         run_ids = np.array([segment.run_id for segment in history], object)
         points = points.assign(absolute_time=pd.to_datetime(points["ts"], unit="ms", utc=True),
-                               run=run_ids[points["segment"]], attribute=points["attribute"].astype(object))
+                               run=run_ids[points["segment"]])
     return points[["step", "attribute", "value", "absolute_time", "run"]].reset_index(drop=True)
 
 # %% ../../nbs/track/00_record.ipynb #4fc97dba
 def fetch_series(
     runs=None,            # a list of run ids, a run's id, or a regular expression; None for all
     attributes=None,      # a regular expression, or a list of exact names; None for all
-    include_time: str | None = None,   # "absolute" adds a column of UTC times to each attribute
     step_range: tuple = (None, None),  # lowest and highest step, both counted; None for no bound
     lineage_to_the_root: bool = True,  # whether a fork shows its parents' part
     tail_limit: int | None = None,     # only the last so many values of each attribute, at least 1
-    project: str | None = None,        # only runs of this project
     root=None,            # the runs directory; None for the default
 ):
     """A `DataFrame` of texts, `Histogram`s and `FileItem`s: a row for each (run, step), `None` where nothing was
     logged or cannot be read. Raises `CcdiffError` for a run without a record, or a bad argument. After
     `neptune_query.runs.fetch_series`."""
-    match = _check_fetch(attributes, include_time, tail_limit)
+    match = _matcher(attributes)
+    if tail_limit is not None:
+        check_int("tail_limit", tail_limit, 1)
     def read(history):
-        return _times(_points("series", history, match, step_range, tail_limit))
-    histories = _read_runs(runs, project, root, read, lineage_to_the_root)
-    frame = _wide(histories, ["value", "absolute_time"] if include_time else ["value"], tail_limit).astype(object)
+        return _points("series", history, match, step_range, tail_limit)
+    frame = _wide(_read_runs(runs, root, read, lineage_to_the_root), ["value"], tail_limit).astype(object)
     return frame.where(frame.notna(), None)
 
 # %% ../../nbs/track/00_record.ipynb #8dc9556d
@@ -1085,9 +1046,7 @@ def last_step(
 ) -> float | None:
     """The last step at which this run itself logged anything, including hidden points; None if nothing. `CcdiffError`
     for a run without a record."""
-    with _history(run_id, root, to_the_root=False) as (segment,):
-        steps = [segment.db.execute(f"SELECT MAX(step) FROM {table}").fetchone()[0] for table in ("metric", "series")]
-    return max((step / 1e6 for step in steps if step is not None), default=None)
+    return max(last_steps(run_id, root).values(), default=None)
 
 def last_steps(
     run_id: str,  # the run's id
@@ -1181,14 +1140,13 @@ def list_attributes(
     runs=None,        # a list of run ids, a run's id, or a regular expression; None for all
     attributes=None,  # a regular expression, or a list of exact names; None for all
     kind: str | None = None,     # only "metric", "string", "histogram", "file", "config" or "sys" ones
-    project: str | None = None,  # only runs of this project
     root=None,        # the runs directory; None for the default
 ) -> list:
     """The names that the runs have logged under, including inherited ones, sorted.
     Raises `CcdiffError` for a run without a record, or a bad argument. After `neptune_query.runs.list_attributes`."""
     kinds = _KINDS if kind is None else [check_choice("kind", kind, _KINDS)]
     match = _matcher(attributes)
-    found = _read_runs(runs, project, root, lambda history: _attributes(history, match, kinds).keys())
+    found = _read_runs(runs, root, lambda history: _attributes(history, match, kinds).keys())
     return sorted(set().union(*found.values()))
 
 # %% ../../nbs/track/00_record.ipynb #4ad88f38
@@ -1204,7 +1162,6 @@ def fetch_runs_table(
     sort_by: str = "sys/creation_time",  # the attribute to sort by; runs without it, or with NaN, come last
     sort_direction: str = "desc",        # "desc" or "asc"
     limit: int | None = None,            # at most so many runs, at least 1; None for all
-    project: str | None = None,          # only runs of this project
     root=None,        # the runs directory; None for the default
 ):
     """A `DataFrame` with a row for each run: configs, tags, and the last value of each series.
@@ -1216,7 +1173,7 @@ def fetch_runs_table(
     match = _matcher(attributes)
     def read(history):
         return _attributes(history, lambda name: name == sort_by or match(name))
-    rows = _read_runs(runs, project, root, read)
+    rows = _read_runs(runs, root, read)
     keys = {run_id: row.get(sort_by) for run_id, row in rows.items()}
     missing = [run_id for run_id, key in keys.items() if key is None or key != key]
     order = sorted(keys.keys() - missing, key=lambda run_id: _sort_key(keys[run_id]), reverse=sort_direction == "desc")
@@ -1230,14 +1187,17 @@ def _folder_name(name):
     "A short name of small letters, digits and `=_-`, the same for no two names; `name` itself if it is one."
     plain = re.sub(r"[^A-Za-z0-9=_-]", "_", name)[:60]
     is_device = re.fullmatch(r"con|prn|aux|nul|(com|lpt)\d", name)  # on Windows
-    return plain if name and plain.lower() == name and not is_device else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    if name and plain.lower() == name and not is_device:
+        return name
+    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 def download_files(
     files,             # a `FileItem`, several, or a Series or DataFrame from `fetch_series` or `fetch_runs_table`
     destination=None,  # the folder to copy to; None for the working directory
 ):
-    """Copy logged files to `<destination>/<run>/<attribute>/step_<step><ending>` (`file<ending>` if there is no step); a
-    `DataFrame` of the paths. Raises `OSError` if one is gone, `CcdiffError` if it is not what was logged. After `neptune_query.runs.download_files`."""
+    """Copy logged files to `<destination>/<run>/<attribute>/step_<step><ending>` (`file<ending>` if there is no step);
+    a `DataFrame` of the paths. Raises `OSError` if one is gone, `CcdiffError` if it is not what was logged. After
+    `neptune_query.runs.download_files`."""
     import pandas as pd
     if hasattr(files, "to_numpy"):
         files = files.to_numpy().ravel()

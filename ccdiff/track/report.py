@@ -22,8 +22,8 @@ from PIL import Image
 
 from ..core import CcdiffError, atomic_write, printable
 from ..plots import COLORS, MARKERS, figure, line_style, log_axis
-from .record import (FileItem, Histogram, fetch_history, fetch_runs_table, fetch_series, list_attributes,
-                                 list_runs)
+from .record import (FileItem, Histogram, fetch_history, fetch_metrics, fetch_runs_table, fetch_series,
+                                 list_attributes, list_runs)
 
 # %% ../../nbs/track/03_report.ipynb #d308762a
 def plot_curves(
@@ -158,14 +158,33 @@ def thin(
     return steps[keep], values[keep]
 
 # %% ../../nbs/track/03_report.ipynb #4fdde034
-def _curve(run, points, n):
-    "One run's points of one metric for the page: `own` are inherited, y is None in a gap, `bad` are steps without a number."
-    steps, values = points["step"].to_numpy(), points["value"].to_numpy()
-    bad = steps[~np.isfinite(values)]
-    x, y = thin(steps, values, n)
-    own = points["step"][points["run"] == run["id"]].min()
-    return {"run": run["place"], "own": int((~(x >= own)).sum()), "bad": [float(s) for s in bad[_spread(len(bad), 50)]],
-            "x": [float(f"{s:.10g}") for s in x], "y": [float(f"{v:.6g}") if np.isfinite(v) else None for v in y]}
+def _curves(run_id, names, n, root=None):
+    """`{metric: curve}` of one run for the page: `own` is how many points are inherited, y is None in a gap, and `bad` are
+    steps without a finite number."""
+    if not names:
+        return {}
+    span = max(1, 1_000_000 // len(names))
+    end = fetch_metrics([run_id], names, tail_limit=1, root=root).index.get_level_values("step").max()
+    kept = {}
+    for low in range(0, int(end) + 1, span):
+        points = fetch_history(run_id, names, root, (low, low + span - 1e-6))
+        for name, part in points.groupby("attribute"):
+            steps, values = part["step"].to_numpy(), part["value"].to_numpy()
+            curve = kept.setdefault(name, {"x": [], "y": [], "bad": [], "first": []})
+            curve["bad"].extend(steps[~np.isfinite(values)][:50])
+            curve["first"].extend(steps[part["run"] == run_id][:1])
+            steps, values = thin(steps, values, n)
+            curve["x"].extend(steps)
+            curve["y"].extend(values)
+
+    found = {}
+    for name, curve in kept.items():
+        steps, values = thin(curve["x"], curve["y"], n)
+        first_own = curve["first"][0] if curve["first"] else np.inf
+        bad = [curve["bad"][i] for i in _spread(len(curve["bad"]), 50)]
+        found[name] = {"own": int((steps < first_own).sum()), "bad": bad, "x": [float(f"{s:.10g}") for s in steps],
+                       "y": [float(f"{v:.6g}") if np.isfinite(v) else None for v in values]}
+    return found
 
 # %% ../../nbs/track/03_report.ipynb #4db2bf86
 def _data_url(data, mime_type):
@@ -235,14 +254,15 @@ def report_data(
     for run_id in run_ids:
         try:
             place = len(places)
-            for name in list_attributes([run_id], attributes, kind="metric", root=root):
-                points = fetch_history(run_id, [name], root)
-                curves.setdefault(name, []).append(_curve({"id": run_id, "place": place}, points, n))
+            names = list_attributes([run_id], attributes, kind="metric", root=root)
+            own_curves = _curves(run_id, names, n, root)
             frame = fetch_series([run_id], attributes, root=root)
         except CcdiffError as error:
             problems.append(f"{run_id}: {error}")
             continue
         places.append(run_id)
+        for name, curve in own_curves.items():
+            curves.setdefault(name, []).append({"run": place} | curve)
         for name in frame:
             series = frame[name].dropna().droplevel("run")
             card = {"name": name, "run": place}
@@ -253,7 +273,8 @@ def report_data(
                 words = f"histograms at {len(histograms)} steps"
                 cards["histograms"].append(card | {"chart": len(charts) - 1, "words": words})
             if len(texts):
-                entries = [(f"{step:.15g}", printable(text[:2000], keep="\n\t")) for step, text in texts.tail(20).items()]
+                entries = [(f"{step:.15g}", printable(text[:2000], keep="\n\t"))
+                           for step, text in texts.tail(20).items()]
                 cards["texts"].append(card | {"entries": entries})
             entries, wrong = _images(files)
             if entries or wrong:
@@ -273,7 +294,8 @@ def report_data(
     return {
         "made": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
         "problems": problems,
-        "runs": [{"id": run_id} | {key: values[i] for key, values in system.items()} for i, run_id in enumerate(places)],
+        "runs": [{"id": run_id} | {key: values[i] for key, values in system.items()}
+                 for i, run_id in enumerate(places)],
         "configs": [(name, column(name)) for name in configs],
         "charts": charts,
         **{kind: _folders(found) for kind, found in cards.items()},

@@ -121,7 +121,7 @@ class FeatureNet(nn.Module):
         "Features, float32 `(N, 48)`."
         return self.body(ink * 2 - 1) / self.scale
 
-# %% ../../nbs/evaluate/00_metrics.ipynb #c915e85b
+# %% ../../nbs/evaluate/00_metrics.ipynb #03f9e632
 def image_features(
     nets: list,        # `FeatureNet`s
     ink: torch.Tensor, # float32 (N, C, H, W) in [0, 1]; resized to 28 × 28 if necessary
@@ -358,7 +358,7 @@ class Reference:
             mixed.append((mean, cov))
         return mixed
 
-# %% ../../nbs/evaluate/00_metrics.ipynb #af1bf0d3
+# %% ../../nbs/evaluate/00_metrics.ipynb #c0a3e168
 def class_moments(
     features: list,       # of every net, (N, D)
     labels: torch.Tensor, # int64 (N,)
@@ -390,7 +390,7 @@ def class_pixels(
             found[k][c] = statistics[k][labels == c].quantile(middles)
     return found
 
-# %% ../../nbs/evaluate/00_metrics.ipynb #3a60bf4e
+# %% ../../nbs/evaluate/00_metrics.ipynb #0232cc5b
 def draw_by_class(
     labels: torch.Tensor, # int64 (N,)
     counts: torch.Tensor, # int64 (K,): how many of each class, at most as many as there are

@@ -514,6 +514,9 @@ def _brightest(image, name):
     "The largest value of a picture of more than 8 bits. `CcdiffError` for ranges that do not say what is white."
     values = np.asarray(image)
     low, high = values.min(), values.max()
+    if image.has_transparency_data:
+        raise CcdiffError(f"{name} has more than 8 bits and one value that means transparent, which is not read; "
+                          "save the picture with 8 bits, or with an alpha channel.")
     if image.mode == "F" and not (0 <= low and high <= 1):
         raise CcdiffError(f"{name} holds floats from {low:.4g} to {high:.4g}, but only floats in [0, 1] are read; "
                           "scale them or save the pictures with 8 or 16 bits.")

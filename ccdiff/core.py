@@ -38,7 +38,8 @@ def check_choice(
     if value in allowed:
         return value
     close = difflib.get_close_matches(str(value), [str(a) for a in allowed], n=1)
-    message = f"{name}={value!r} is not known; choose one of {', '.join(map(repr, allowed))}."
+    shown = [*map(repr, allowed[:30])] + [f"… ({len(allowed)} in all)"] * (len(allowed) > 30)
+    message = f"{name}={value!r} is not known; choose one of {', '.join(shown)}."
     if close:
         message += f" Did you mean {close[0]!r}?"
     if hint:

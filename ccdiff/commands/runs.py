@@ -451,7 +451,7 @@ def sync_command(
         else:
             left = f", {row['left']} left" if row["left"] else ""
             text += f", {row['state']}{left}" + (f"; {row['reported']}" if row["reported"] else "")
-        print(_plain(text), flush=True)
+        print(printable(text), flush=True)
     runs = [find_run(r, args.runs_dir) for r in args.runs] or None
     rows = sync_offline(args.runs_dir, runs, patience=args.patience, project=args.project, yes=args.yes, tell=tell)
     if not rows: print(f"No offline queue in {runs_dir(args.runs_dir)}: nothing to send.")

@@ -45,8 +45,8 @@ def _value(message):
 # %% ../../nbs/testing/01_neptune.ipynb #1eb12124
 @patch
 def update(self:FakeRun,
-    snapshot,     # an `UpdateRunSnapshot`
-    refuse=(),    # attributes to turn down: `{attribute: code}`
+    snapshot,     # an UpdateRunSnapshot
+    refuse=(),    # attributes to turn down: {attribute: code}
 ) -> list:
     "Take one snapshot in, as the server would; the names of the codes for the points that are refused."
     refused = []

@@ -204,7 +204,7 @@ def neptune_problem(
 
 # %% ../../nbs/track/01_sinks.ipynb #6727eda0
 def neptune_waiting(
-    queue,  # path of a `run_operations.sqlite3`
+    queue,  # path of a run_operations.sqlite3
 ) -> int:
     """How many operations and files wait in an offline queue of neptune-scale; 0 if there is none. `sqlite3.Error`
     for a file that is not a queue."""
@@ -215,7 +215,7 @@ def neptune_waiting(
         return db.execute(sql).fetchone()[0]
 
 def send_queue(
-    path,                    # a `run_operations.sqlite3` of a run made here
+    path,                    # a run_operations.sqlite3 of a run made here
     patience: float = 30.0,  # seconds without progress, after standard input was closed, to give up
 ):
     "What the sending process does. The API token is in the environment, `NEPTUNE_API_TOKEN`. Ends the process."
@@ -264,7 +264,7 @@ def _finish_sending(process, seconds=None):
         process.wait()
 
 def _reported(queue):
-    "What the server turned down, as a text; what it already has, and what is tried again, are not counted."
+    "What the server turned down, as a text; what it has already, and what is tried again, is not counted."
     from neptune_scale import exceptions as known
     harmless = (known.NeptuneRetryableError, known.NeptuneRunConflicting, known.NeptuneRunDuplicate,
                 known.NeptuneSeriesPointDuplicate, known.NeptuneSynchronizationStopped)
@@ -273,7 +273,7 @@ def _reported(queue):
     with closing(sqlite3.connect(queue, timeout=5)) as db:
         rows = db.execute("SELECT error_type, count(*) FROM operation_errors GROUP BY error_type").fetchall()
     return ", ".join(f"{name} ({count})" for name, count in rows
-                     if not issubclass(getattr(known, name, Exception), harmless))
+                     if hasattr(known, name) and not issubclass(getattr(known, name), harmless))
 
 # %% ../../nbs/track/01_sinks.ipynb #21a7c3d0
 def _mark(queue, project):
@@ -289,7 +289,7 @@ def _mark(queue, project):
 
 def _marked_project(queue):
     "The project that a queue was made for by this user; None if it was made by anybody else."
-    with suppress(OSError, ValueError):  # `CcdiffError` is a `ValueError`
+    with suppress(OSError, ValueError):  # a CcdiffError is a ValueError
         text = read_file(queue.with_name("made_here"), 2000).decode()
         project = text.split("\n")[0]
         return project if hmac.compare_digest(text, _mark(queue, project)) else None
@@ -309,7 +309,7 @@ class NeptuneSink(Sink):
         fork_step: float | None = None,   # for a fork, and for the resume of a fork: where it left its parent
         resume_from: dict | None = None,  # the last step of each series so far; those points are withheld
         api_token: str | None = None,     # the token for sending; None for $NEPTUNE_API_TOKEN
-        **neptune_kwargs,  # passed on to `neptune_scale.Run`: `fork_run_id`, `experiment_name`, …
+        **neptune_kwargs,  # passed on to neptune_scale.Run: fork_run_id, experiment_name, …
     ):
         self.live, self.queue = live, None  # the queue's file, once it is open
         self._token = api_token or os.environ.get("NEPTUNE_API_TOKEN")
@@ -409,7 +409,7 @@ class TrackerSink(Sink):
 
     def __init__(
         self,
-        name: str,     # one of `TRACKERS`
+        name: str,     # one of TRACKERS
         run_id: str,   # the run's id, and its name there
         project: str,  # "workspace/project"; the part behind the slash is the project there
         run_path,      # the run's folder
@@ -480,9 +480,9 @@ def make_sinks(
     run_id: str,   # the run's id
     project: str,  # "workspace/project"
     run_path,      # the run's folder
-    log_with: str | None = None,  # names of Accelerate's trackers, see `check_trackers`
-    neptune: dict | None = None,  # arguments for `NeptuneSink` alone
-    **history,     # `fork_run_id`, `fork_step`, `experiment_name` and `resume_from`
+    log_with: str | None = None,  # names of Accelerate's trackers, see check_trackers
+    neptune: dict | None = None,  # arguments for NeptuneSink alone
+    **history,     # fork_run_id, fork_step, experiment_name and resume_from
 ) -> list:
     """The sinks that `mode` and `log_with` ask for, already opening; an empty list for a run that is only recorded
     locally. `CcdiffError` for another mode and for a tracker that is not known or not installed."""
@@ -595,7 +595,7 @@ def _send(queue, row, token, patience):
     _finish_sending(_start_sending(queue, token, patience))
     left = neptune_waiting(queue)
     state = "sent" if not left else "partly sent" if left < row["left"] - left_out else "not sent"
-    reported = [_reported(queue), f"{left_out} files were left out, which the run does not have" if left_out else ""]
+    reported = [_reported(queue), f"files left out, since the run does not have them: {left_out}" if left_out else ""]
     return row | {"left": left, "state": state, "reported": "; ".join(filter(None, reported))}
 
 # %% ../../nbs/track/01_sinks.ipynb #0f625661
@@ -604,8 +604,9 @@ def _or_damaged(work, queue, *args):
     try:
         return work(queue, *args)
     except Exception as error:
+        reported = str(error) if isinstance(error, CcdiffError) else f"{type(error).__name__}: {error}"
         return {"run": queue.parents[2].name, "project": None, "operations": 0, "files": 0, "left": 1,
-                "state": "damaged", "reported": f"{type(error).__name__}: {error}"}
+                "state": "damaged", "reported": reported}
 
 def sync_offline(
     runs_root=None,                # the runs directory; None for the default
@@ -613,7 +614,7 @@ def sync_offline(
     api_token: str | None = None,  # a Neptune API token; None for NEPTUNE_API_TOKEN
     patience: float = 30.0,        # seconds without progress after which a queue is given up for now
     project: str | None = None,    # send to this project, "workspace/project"; None for each run's own
-    yes: bool = False,             # whether queues that were not made here are sent, too; they need `project`
+    yes: bool = False,             # whether queues that were not made here are sent, too; they need project
     tell=lambda row: None,         # called with each row, before ("ready") and after its queue is sent
 ) -> list:
     """Send the offline queues of Neptune below the runs directory, oldest first; a list of dicts.

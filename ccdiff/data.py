@@ -33,7 +33,7 @@ from tqdm.auto import tqdm
 from .core import CcdiffError, atomic_write, check_choice, check_int, check_number, runs_dir
 from .torch_utils import generator
 
-# %% ../nbs/02_data.ipynb #e1e4dd73
+# %% ../nbs/02_data.ipynb #ec679d8b
 def _as_pixels(images):
     "`images` as uint8 `(N, C, H, W)`: 1 or 3 channels, square, at least one. `CcdiffError` for anything else."
     if isinstance(images, np.ndarray) and images.dtype != object:
@@ -57,7 +57,7 @@ def _as_pixels(images):
     hints = [
         (len(shape) == 3, "for grey images write images[:, None]"),
         (len(shape) == 4 and shape[3] in (1, 3), "with channels last write images.permute(0, 3, 1, 2)"),
-        (len(shape) == 4 and shape[1] == 4, "composite transparent images on a background first, as `load_images` does"),
+        (len(shape) == 4 and shape[1] == 4, "composite transparent images on a ground first, as `load_images` does"),
         (len(shape) == 4 and shape[2] != shape[3], "cut or pad them to squares first, as `load_images` does"),
     ]
     hint = next((text for applies, text in hints if applies), "one image alone is images[None]")
@@ -65,7 +65,7 @@ def _as_pixels(images):
         raise CcdiffError(f"images has the shape {shape}, not (N, C, H, W) with C 1 or 3 and H = W; {hint}.")
     return images
 
-# %% ../nbs/02_data.ipynb #958edea0
+# %% ../nbs/02_data.ipynb #4f6d9c14
 def _as_labels(labels, n, class_names):
     "`labels` as int64 `(n,)`, each the position of a class name. `CcdiffError` for anything else."
     try:
@@ -109,7 +109,7 @@ class ImageSet:
     """Labelled images, checked where they enter: whoever holds an `ImageSet` need not check again.
 
     `images` uint8 `(N, C, H, W)` in [0, 255], C 1 or 3, H = W, N at least 1; `labels` int64 `(N,)` on the same device,
-    in [0, num_classes); names that differ. Numpy arrays and lists of labels are converted; `CcdiffError` for the rest."""
+    in [0, num_classes); names that differ. Numpy arrays and lists of labels are converted; else `CcdiffError`."""
     images: torch.Tensor # uint8 (N, C, H, W), a tensor or a numpy array
     labels: torch.Tensor # whole numbers (N,): a tensor, an array or a list
     class_names: list    # one name for each class
@@ -179,16 +179,18 @@ class ImageSet:
         "The same set with its tensors on `device`."
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
-# %% ../nbs/02_data.ipynb #8cbe83e7
+# %% ../nbs/02_data.ipynb #6321617c
 def class_keys(
     class_names, # one name for each class
 ) -> list:
-    "A key of the record for each class, `digit=3` or `class=cat`: unique, also where case is ignored, and safe in paths."
+    "A key of the record for each class, `digit=3` or `class=cat`: safe in paths, unique even if case is ignored."
+    def is_foreign(c): # accents and signs of other scripts, which are no letters of their own
+        return not c.isascii() and unicodedata.category(c)[0] in "LMNS"
     names = [str(name) for name in class_names]
     kind, keys = ("digit" if names == DIGITS else "class"), []
     for name in names:
-        safe = "".join(c if c in "-_." or c.isalnum() or not c.isascii() and unicodedata.category(c)[0] in "LMNS" else "-"
-                       for c in unicodedata.normalize("NFC", name))[:60]
+        letters = unicodedata.normalize("NFC", name)[:60]
+        safe = "".join(c if c in "-_." or c.isalnum() or is_foreign(c) else "-" for c in letters)
         key, number = f"{kind}={safe}", 1
         while key.casefold() in [k.casefold() for k in keys]:
             number += 1
@@ -210,7 +212,7 @@ def denormalize(
     "uint8 of the same shape in [0, 255]; `denormalize(normalize(x))` is `x`, bit for bit."
     return images.float().nan_to_num(-1).add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
-# %% ../nbs/02_data.ipynb #7b86267c
+# %% ../nbs/02_data.ipynb #4eef81ad
 def _as_tiles(images):
     "uint8 `(N, H, W)` or `(N, H, W, 3)` on the CPU, of whatever `image_grid` takes."
     images = getattr(images, "images", images) # a pipeline's output, or an ImageSet
@@ -228,12 +230,12 @@ def _as_tiles(images):
         images = images.float().nan_to_num(0)
         low, high = images.min().item(), images.max().item()
         if low < 0 or high > 1:
-            raise CcdiffError(f"images run from {low:.3g} to {high:.3g}; a grid is made of floats in [0, 1] or of bytes. "
-                              "For values in [-1, 1] write denormalize(images), for others images.clamp(0, 1).")
+            raise CcdiffError(f"images run from {low:.3g} to {high:.3g}; a grid is made of floats in [0, 1], or bytes: "
+                              "write denormalize(images) for values in [-1, 1], images.clamp(0, 1) for others.")
         images = (images * 255).round().byte()
     return images.permute(0, 2, 3, 1).squeeze(-1).numpy()
 
-# %% ../nbs/02_data.ipynb #2d1a627f
+# %% ../nbs/02_data.ipynb #a4d2644a
 @lru_cache
 def label_font(
     text: str, # what is to be written
@@ -257,7 +259,7 @@ def label_font(
 
 # %% ../nbs/02_data.ipynb #959accad
 def image_grid(
-    images,          # uint8 in [0, 255] or float in [0, 1], (N, C, H, W) with C = 1 or 3, or (N, H, W); PIL images; or what a pipeline returns
+    images,          # (N, C, H, W) with C 1 or 3: uint8, or float in [0, 1]; (N, H, W); PIL images; a pipeline's output
     labels=None,     # N whole numbers to write beside the tiles; None for none
     columns: int = 8, # tiles in a row, at least 1
     class_names=None, # names, indexed by the labels; None writes the numbers
@@ -282,7 +284,9 @@ def image_grid(
         label_tiles = not label_rows
 
     gap, text_height = max(1, scale), 12
-    left = 8 + max(math.ceil(max(7 * len(text), label_font(text).getlength(text))) for text in captions) if label_rows else 0
+    left = 0
+    if label_rows:
+        left = 8 + max(max(7 * len(text), math.ceil(label_font(text).getlength(text))) for text in captions)
     step_x = w * scale + gap
     step_y = h * scale + gap + (text_height if label_tiles else 0)
     mode, grey, white = ("L", 70, 255) if tiles.ndim == 3 else ("RGB", (70,) * 3, (255,) * 3)
@@ -467,8 +471,9 @@ def _torchvision_images(name, split, root):
         if "not found" not in str(e):
             raise CcdiffError(f"the files of {name} under {where} cannot be read ({e}); "
                               f"delete {files} there to download them again. {instead}") from e
-    there = [f for place in files.split(" and ") for f in sorted([where / place, *(where / place).glob("*")]) if f.is_file()]
-    names = ", ".join(f.name for f in there)
+    places = [where / place for place in files.split(" and ")]
+    there = [f.name for place in places for f in [place, *sorted(place.glob("*"))] if f.is_file()]
+    names = ", ".join(there)
     found = f"is not whole under {where} (there are {names})" if there else f"is not under {where}"
     try:
         return _as_image_set(make(root=where, download=True, **part, **options), name, split)
@@ -491,7 +496,7 @@ def _as_image_set(found, name, split):
     writers = torch.arange(len(images)) // 600 if name == "mnist" else None
     return ImageSet(images.contiguous(), labels, class_names, name, split, writers)
 
-# %% ../nbs/02_data.ipynb #d812320f
+# %% ../nbs/02_data.ipynb #ea5a52b0
 _deep = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F") # Pillow's modes of more than 8 bits
 
 def _with_opacity(image):
@@ -509,6 +514,9 @@ def _brightest(image, name):
     "The largest value of a picture of more than 8 bits. `CcdiffError` for ranges that do not say what is white."
     values = np.asarray(image)
     low, high = values.min(), values.max()
+    if image.has_transparency_data:
+        raise CcdiffError(f"{name} has more than 8 bits and one value that means transparent, which is not read; "
+                          "save the picture with 8 bits, or with an alpha channel.")
     if image.mode == "F" and not (0 <= low and high <= 1):
         raise CcdiffError(f"{name} holds floats from {low:.4g} to {high:.4g}, but only floats in [0, 1] are read; "
                           "scale them or save the pictures with 8 or 16 bits.")
@@ -517,9 +525,9 @@ def _brightest(image, name):
                           "save the pictures with 8 or 16 bits.")
     return high
 
-# %% ../nbs/02_data.ipynb #904fda8b
+# %% ../nbs/02_data.ipynb #38020b16
 def _to_rgb(image, ground=(255, 255, 255), white=2**16 - 1):
-    "An upright 8-bit RGB picture of any PIL image; `white` is the value that becomes 255 for integers of more than 8 bits."
+    "An upright 8-bit RGB picture of any PIL image; for integers of more than 8 bits, `white` becomes 255."
     image = ImageOps.exif_transpose(image)
     if image.mode in _deep:
         scale = 255 / (1 if image.mode == "F" else white)
@@ -532,7 +540,7 @@ def _to_rgb(image, ground=(255, 255, 255), white=2**16 - 1):
         return ImageCms.applyTransform(image, to_srgb)
     return image.convert("RGB")
 
-# %% ../nbs/02_data.ipynb #a065be7f
+# %% ../nbs/02_data.ipynb #373a4e95
 def _to_square(image, size, fit, ground):
     "An RGB picture as `size` × `size` pixels: padded, or cropped, as `fit` says."
     if fit == "crop":
@@ -543,7 +551,7 @@ def _to_square(image, size, fit, ground):
         ground = tuple(int(value) for value in np.median(edge, axis=0))
     return ImageOps.pad(image, (size, size), Image.LANCZOS, color=ground)
 
-# %% ../nbs/02_data.ipynb #2f8d3e0b
+# %% ../nbs/02_data.ipynb #09fa671a
 @dataclass
 class _Pictures:
     "Pictures to be read: how many, where each is (a path or its bytes), what each is called, and how to read them."
@@ -561,7 +569,7 @@ class _Pictures:
         self.notes = []   # what a person should know
 
     def each(self, positions, work):
-        "Yields `(i, work(image, i))` for every picture that can be read; `CcdiffError` for others, or they are counted."
+        "Yields `(i, work(image, i))` for every picture that can be read; others are a `CcdiffError`, or counted."
         for i in positions:
             try:
                 with Image.open(self.open(i)) as image:
@@ -570,8 +578,9 @@ class _Pictures:
                 raise
             except Exception as e: # Pillow's readers raise nearly anything
                 if not self.skip_damaged:
-                    raise CcdiffError(f"{self.name(i)} is not an image that can be read ({e or type(e).__name__}); repair it, "
-                                      "take it out, or leave out all such files with --skip-damaged (skip_damaged=True).") from e
+                    reason = str(e) or type(e).__name__
+                    raise CcdiffError(f"{self.name(i)} is not an image that can be read ({reason}); repair it, take "
+                                      "it out, or leave all such out with --skip-damaged (skip_damaged=True).") from e
                 self.damaged[i] = e
                 continue
             yield i, found
@@ -634,12 +643,13 @@ def read(self:_Pictures):
         kept.append(i)
     if self.damaged:
         first = next(iter(self.damaged))
-        self.notes.append(f"{len(self.damaged)} damaged file(s) left out, such as {self.name(first)} ({self.damaged[first]})")
+        self.notes.append(f"{len(self.damaged)} damaged file(s) left out, such as {self.name(first)} "
+                          f"({self.damaged[first]})")
     if not kept:
         raise CcdiffError(f"none of the {self.n} images of {self.title} can be read, such as {self.name(0)}.")
     return torch.from_numpy(images[:len(kept)]), kept
 
-# %% ../nbs/02_data.ipynb #30c1f6cd
+# %% ../nbs/02_data.ipynb #70c36d61
 _cache_after = 2.0 # seconds of reading that make a set worth keeping
 
 @patch
@@ -664,14 +674,15 @@ def read_cached(
         if time.monotonic() - began > _cache_after:
             with suppress(OSError): # a disk that is full or read-only: the pictures are read again next time
                 with atomic_write(file) as temporary:
-                    save_file({"images": images, "kept": torch.tensor(kept)}, temporary, {"notes": json.dumps(self.notes)})
+                    notes = json.dumps(self.notes)
+                    save_file({"images": images, "kept": torch.tensor(kept)}, temporary, {"notes": notes})
     for note in self.notes:
         print(f"{self.title}: {note}.", file=sys.stderr)
     return images, kept
 
 # %% ../nbs/02_data.ipynb #bc7e4119
-_suffixes = {".png", ".apng", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".avif", ".jp2", ".tif", ".tiff", ".tga",
-             ".ppm", ".pgm", ".pbm", ".pnm"}
+_suffixes = {".png", ".apng", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".avif", ".jp2", ".tif", ".tiff",
+             ".tga", ".ppm", ".pgm", ".pbm", ".pnm"}
 _not_data = {"__macosx", "@eadir", "thumbnails", "thumbs"} # folders of other programs
 
 def _is_left_out(folder, root):
@@ -704,12 +715,12 @@ def _image_files(folder, root):
                 (images if Path(name).suffix.lower() in _suffixes else others).append(Path(where, name))
     return sorted(images), sorted(others)
 
-# %% ../nbs/02_data.ipynb #cb82aae0
+# %% ../nbs/02_data.ipynb #dc0a3485
 _part_names = {"train": "train", "training": "train", "test": "test", "testing": "test",
                "val": "val", "valid": "val", "validation": "val", "dev": "val"}
 
 def _find_parts(names, where):
-    "{\"train\": name, \"test\": name, \"val\": name} of the names that are parts, {} if they are not. `CcdiffError` for two of a kind."
+    "`{part: name}` of the names that are parts, {} if they are classes. `CcdiffError` for two of a kind."
     parts = {}
     for name in names:
         part = _part_names.get(name.lower())
@@ -736,10 +747,11 @@ def _check_classes(labels, class_names, where):
     "Raise a `CcdiffError` if a class has no image."
     empty = [name for k, name in enumerate(class_names) if k not in set(labels)]
     if empty:
-        raise CcdiffError(f"{where}: there are no images of {', '.join(map(repr, empty[:5]))}; add some, or remove the class.")
+        names = ", ".join(map(repr, empty[:5]))
+        raise CcdiffError(f"{where} has no images of {names}; add some, or remove the class.")
 
 def _cut(image_set, split, is_part):
-    "`split` of a set: itself if it is that part already, else a tenth of each class is \"test\" and the rest \"train\"."
+    "`split` of a set: itself if it is that part, else a tenth of each class as \"test\", the rest as \"train\"."
     if is_part or split == "all":
         return replace(image_set, split=split)
     out = _held_out(image_set, 0.1, 0)
@@ -753,7 +765,8 @@ def _load_folder(folder, split, root, options):
     "The pictures below `folder/<class>/` or `folder/<part>/<class>/`, sorted by name, as one `ImageSet`."
     folder = folder.resolve()
     sub_folders = {d.name: d for d in _sub_folders(folder, root)}
-    parts = _find_parts([name for name, d in sub_folders.items() if _sub_folders(d, root) or name.lower() not in _part_names], folder)
+    nested = [name for name, d in sub_folders.items() if name.lower() not in _part_names or _sub_folders(d, root)]
+    parts = _find_parts(nested, folder)
     train = sub_folders[parts["train"]] if parts else folder
     classes = {unicodedata.normalize("NFC", d.name): k for k, d in enumerate(_sub_folders(train, root))}
 
@@ -786,15 +799,15 @@ def _load_folder(folder, split, root, options):
     pictures = _Pictures(len(files), lambda i: files[i], lambda i: str(files[i]), folder.name, **options)
     pictures.notes = notes
     stats = [file.stat() for file in files]
-    listing = [str(folder), notes, [(str(f.relative_to(folder)), s.st_size, s.st_mtime_ns) for f, s in zip(files, stats)]]
-    images, kept = pictures.read_cached(root, listing)
+    facts = [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in zip(files, stats)]
+    images, kept = pictures.read_cached(root, [str(folder), notes, facts])
     labels = [labels[i] for i in kept]
     is_part = len(parts) > 1
     if split != "test" or not is_part:
         _check_classes(labels, list(classes), folder)
     return _cut(ImageSet(images, labels, list(classes), folder.name), split, is_part)
 
-# %% ../nbs/02_data.ipynb #31e57edb
+# %% ../nbs/02_data.ipynb #e4aca4df
 def _hf_dataset(source, config):
     "{part: `datasets.Dataset`} of a name on the hub or a local folder."
     try:
@@ -810,8 +823,8 @@ def _hf_dataset(source, config):
             found = datasets.load_dataset(str(where) if where.is_dir() else source, config)
     except Exception as e: # no such name, no network, a set of several configurations, files of another kind
         reason = " ".join(str(e).split())[:300]
-        raise CcdiffError(f"dataset='hf:{source}' could not be loaded ({reason}). Give a name on huggingface.co/datasets "
-                          "or a local folder; add ,config=NAME for a set of several configurations.") from e
+        raise CcdiffError(f"dataset='hf:{source}' could not be loaded ({reason}); give a name on the hub or "
+                          "a local folder, and ,config=NAME behind it for a set of several configurations.") from e
     return dict(found) if isinstance(found, dict) else {"train": found}
 
 def _hf_column(features, kind, wanted, suits, usual):
@@ -830,7 +843,7 @@ def _load_hf(spec, split, root, options):
     source, *pairs = spec.removeprefix("hf:").split(",")
     given = dict(pair.split("=", 1) if "=" in pair else (pair, "") for pair in pairs)
     for key in given:
-        check_choice("option", key, ["image", "label", "config"], hint="Write hf:NAME,image=COLUMN,label=COLUMN,config=NAME.")
+        check_choice("option", key, ["image", "label", "config"], hint="Write hf:NAME,image=COLUMN,label=COLUMN.")
     tables = _hf_dataset(source, given.get("config"))
     import datasets
     parts = _find_parts(list(tables), spec)
@@ -839,8 +852,9 @@ def _load_hf(spec, split, root, options):
     parts = parts or {"train": list(tables)[0]}
 
     train = tables[parts["train"]]
-    image = _hf_column(train.features, "image", given.get("image"), lambda f: isinstance(f, datasets.Image), ("image", "img"))
-    is_label = lambda f: isinstance(f, datasets.ClassLabel) or getattr(f, "dtype", "") in ("string", "int64", "int32", "uint8", "bool")
+    def is_image(feature): return isinstance(feature, datasets.Image)
+    def is_label(feature): return getattr(feature, "dtype", "") in ("string", "int64", "int32", "uint8", "bool")
+    image = _hf_column(train.features, "image", given.get("image"), is_image, ("image", "img"))
     classed = [name for name, feature in train.features.items() if isinstance(feature, datasets.ClassLabel)]
     usual = classed if len(classed) == 1 else ("label", "labels", "class", "category", "target")
     label = _hf_column(train.features, "label", given.get("label"), is_label, usual)
@@ -866,9 +880,9 @@ def _load_hf(spec, split, root, options):
     title = Path(source).name or source
     pictures = _Pictures(len(rows), open_row, lambda i: f"image {rows[i][1]} of {spec}", title, **options)
     pictures.notes = notes
-    stored = [file["filename"] for table in chosen for file in table.cache_files]
-    listing = [spec, split, len(rows), [(name, Path(name).stat().st_size, Path(name).stat().st_mtime_ns) for name in stored]]
-    images, kept = pictures.read_cached(root, listing) if stored else pictures.read()
+    stored = [Path(file["filename"]) for table in chosen for file in table.cache_files]
+    facts = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in stored]
+    images, kept = pictures.read_cached(root, [spec, split, notes, facts]) if stored else pictures.read()
     labels = [class_names.index(labels[i]) for i in kept]
     is_part = len(parts) > 1
     if split != "test" or not is_part:
@@ -904,17 +918,17 @@ def toy_images(
 DATASETS = (*_torchvision_sets, "digits", "toy") # the names that `load_images` knows
 
 def load_images(
-    name_or_path="mnist", # one of `DATASETS`, a folder with one sub-folder for each class, or `hf:` and a name on the hub or a local folder
+    name_or_path="mnist", # one of `DATASETS`, a folder with a sub-folder for each class, or `hf:` and a name on the hub
     split: str = "train", # "train", "test" or "all"
     root=None,            # where downloaded sets are kept; None for `$CCDIFF_DATA_DIR`, else `data/` beside the runs
     image_size: int | None = None, # height and width in pixels, 4 to 1024; None keeps the set's own (28; 8 for "toy")
-    background: str | None = None, # colour behind transparent pictures and of the padding, such as white or #ffeedd; None: see below
+    background: str | None = None, # colour behind transparent pictures and of padding: white, #ffeedd; None: see below
     fit: str = "pad",     # what makes a picture of a folder or the hub square: "pad" or "crop"
     skip_damaged: bool = False, # leave out files that cannot be read, and say how many; False refuses them
 ) -> ImageSet:
     """A labelled image set; it is downloaded if it is not there.
 
-    Pictures of folders and of the hub are turned upright, composited, scaled from their depth to 8 bits, and made square.
+    Pictures of folders and the hub are turned upright, composited, scaled from their depth to 8 bits, and made square.
     With `background=None`, transparent ones are put on white if the set's ink is dark, else on black, and padding
     continues a picture's edge. What took more than two seconds is kept in `cache/` under `root`. "test" is a set's own
     test or validation part, a fifth of `digits` and `toy`, and a tenth of what has none. Raises `CcdiffError` for an

@@ -23,20 +23,24 @@ def build_parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser("ccdiff-eval", allow_abbrev=False,
                                 description="Draw samples of every class from a checkpoint, judge them, and measure them beside real images.",
                                 epilog="Exit code: 0 complete, 3 partial (answers are missing; run the same command again), 2 something has to be changed first.")
-    p.add_argument("--neptune-run-id", metavar="RUN", help="the run whose checkpoint is evaluated; scores are logged to it")
+    p.add_argument("--neptune-run-id", metavar="RUN",
+                   help="the run whose checkpoint is evaluated; scores are logged to it")
     p.add_argument("--global-step", type=int, metavar="N", help="the checkpoint's step; default: the newest")
-    p.add_argument("--from", dest="source", metavar="RUN@STEP|FOLDER", help="instead of a run: any checkpoint or saved pipeline")
+    p.add_argument("--from", dest="source", metavar="RUN@STEP|FOLDER",
+                   help="instead of a run: any checkpoint or saved pipeline")
     p.add_argument("--neptune-project", metavar="NAME", help="the run's project; default: $NEPTUNE_PROJECT")
 
     p.add_argument("--n-samples", type=int, default=10, metavar="N", help="samples of each class (default: 10)")
-    p.add_argument("--num-inference-steps", type=int, metavar="N", help="steps from noise to image; default: the run's recipe, or 50")
+    p.add_argument("--num-inference-steps", type=int, metavar="N",
+                   help="steps from noise to image; default: the run's recipe, or 50")
     p.add_argument("--scheduler", metavar="NAME", help="sampler by name; default: the checkpoint's own")
     p.add_argument("--guidance-scale", type=float, metavar="W",
                    help="above 1, push towards the class (networks with a null class only); default: the run's recipe, or 1")
     p.add_argument("--guidance-interval", type=_interval, metavar="LOW,HIGH",
                    help="guide only between these fractions of the noise scale, such as 0.2,0.8; default: the run's recipe")
     p.add_argument("--seed", type=int, help="same seed, same samples; default: the run's, or 0")
-    p.add_argument("--dataset", metavar="NAME|FOLDER", help="what the samples should look like; default: what the checkpoint was trained on")
+    p.add_argument("--dataset", metavar="NAME|FOLDER",
+                   help="what the samples should look like; default: what the checkpoint was trained on")
     p.add_argument("--data-dir", metavar="FOLDER", help="where downloaded data sets lie")
     p.add_argument("--device", help="cpu, cuda, mps or auto (default)")
 
@@ -44,26 +48,32 @@ def build_parser() -> argparse.ArgumentParser:
                    help="auto, local, gemini, both or none; auto: local, and Gemini if GEMINI_API_KEY is set (default)")
     p.add_argument("--gemini-model", metavar="NAME", help="the model that judges (default: gemma-4-31b-it)")
     p.add_argument("--gemini-api-rpm", type=int, metavar="N", help="requests per minute (default: 20)")
-    p.add_argument("--prompts", choices=("original", "strict"), help="Gemini's questions: as they first were (default), or saying what counts")
+    p.add_argument("--prompts", choices=("original", "strict"),
+                   help="Gemini's questions: as they first were (default), or saying what counts")
     p.add_argument("--joint", action="store_true", default=None,
                    help="ask Gemini all three questions in one request: a third of the cost, but the answers influence each other")
-    p.add_argument("--votes", type=int, metavar="N", help="ask each question N times and take the majority (default: 1)")
-    p.add_argument("--max-wait", type=float, metavar="S", help="stop if Gemini asks to wait longer than this, seconds (default: 3600)")
+    p.add_argument("--votes", type=int, metavar="N",
+                   help="ask each question N times and take the majority (default: 1)")
+    p.add_argument("--max-wait", type=float, metavar="S",
+                   help="stop if Gemini asks to wait longer than this, seconds (default: 3600)")
     p.add_argument("--replay", nargs="?", const="", metavar="FILE",
                    help="ask Gemini nothing; use the answers stored in FILE (default: the runs' own)")
-    p.add_argument("--controls", type=int, default=10, metavar="N", help="images with known answers that are judged too (default: 10)")
+    p.add_argument("--controls", type=int, default=10, metavar="N",
+                   help="images with known answers that are judged too (default: 10)")
     p.add_argument("--dry-run", action="store_true", help="show what Gemini would cost, and do nothing")
 
     p.add_argument("--out", metavar="FOLDER", help="where to write the report; default: evals/ beside the run's checkpoints. A report of other "
                                                    "settings that is there stays: this one goes beside it")
-    p.add_argument("--compare", metavar="RUN@STEP|FOLDER", help="an earlier report: say whether this one is better, worse, or too small to tell")
+    p.add_argument("--compare", metavar="RUN@STEP|FOLDER",
+                   help="an earlier report: say whether this one is better, worse, or too small to tell")
     return p
 
 def gemini_options(
     args: argparse.Namespace, # of `build_parser`
 ) -> dict:
     "What the flags say about Gemini, for `GeminiJudge`; only what was given."
-    given = {"model": args.gemini_model, "rpm": args.gemini_api_rpm, "prompts": args.prompts, "joint": args.joint, "votes": args.votes,
+    given = {"model": args.gemini_model, "rpm": args.gemini_api_rpm, "prompts": args.prompts, "joint": args.joint,
+             "votes": args.votes,
              "max_wait": args.max_wait}
     if args.replay is not None: given |= {"store": args.replay or None, "replay": True}
     return {name: value for name, value in given.items() if value is not None}
@@ -120,7 +130,8 @@ def cost_lines(
 ) -> list:
     "A table of requests, minutes, tokens and dollars, as lines of text. `CcdiffError` for numbers out of range."
     from ccdiff.evaluate.gemini import DEFAULT_MODEL, cost_table
-    options = {"model": DEFAULT_MODEL, "rpm": 20, "prompts": "original", "joint": False, "votes": 1} | gemini_options(args)
+    options = {"model": DEFAULT_MODEL, "rpm": 20, "prompts": "original", "joint": False,
+               "votes": 1} | gemini_options(args)
     n = num_classes * check_int("n_samples", args.n_samples, 1) + check_int("controls", args.controls, 0)
     rpm, votes = check_int("gemini_api_rpm", options["rpm"], 1), check_int("votes", options["votes"], 1)
     lines = [f"{options['model']}, {rpm} requests a minute, {n} images ({args.controls} of them controls), {votes} vote(s); "
@@ -131,7 +142,8 @@ def cost_lines(
         parts = [cost_table(count * votes, 0, rpm, options["model"], joint=whole, prompts=options["prompts"])
                  for count, whole in ((separate, False), (joint, True)) if count]
         mark = ">" if (way == "joint") == options["joint"] else " "
-        total = {name: "?" if None in (found := [p[name] for p in parts]) else round(sum(found), 3) for name in parts[0]}
+        total = {name: "?" if None in (found := [part[name] for part in parts]) else round(sum(found), 3)
+                 for name in parts[0]}
         lines.append(f"{mark} {way:17}" + "".join(f"{total[name]:>{width}}" for name, width in
                      {"requests": 9, "minutes": 9, "tokens in": 11, "tokens out": 11, "dollars": 9}.items()))
     return lines
@@ -139,7 +151,8 @@ def cost_lines(
 def dry_run(
     args: argparse.Namespace, # of `build_parser`
 ) -> list:
-    "What `--dry-run` prints, as lines: the cost, or why Gemini would not be asked. `CcdiffError` as `find_source` and `cost_lines`."
+    """What `--dry-run` prints, as lines: the cost, or why Gemini would not be asked.
+    `CcdiffError` as `find_source` and `cost_lines`."""
     num_classes = find_source(args).pipeline.unet.config.num_classes if args.neptune_run_id or args.source else 10
     lines = cost_lines(args, num_classes)
     if args.judge in ("local", "none"): return [f"Gemini would not be asked: --judge {args.judge}."]
@@ -162,12 +175,15 @@ def run_evaluation(
     with atomic_write(source.out / ".writable") as temporary: temporary.touch()
     (source.out / ".writable").unlink()
     config = source.config | ({"data_dir": args.data_dir} if args.data_dir else {})
-    evaluator = Evaluator.for_run(config, args.dataset, judge=args.judge, controls=args.controls, show_progress=show, **gemini_options(args))
+    evaluator = Evaluator.for_run(config, args.dataset, judge=args.judge, controls=args.controls, show_progress=show,
+                                  **gemini_options(args))
     with ExitStack() as stack:
         if source.run_id is not None:
             evaluator.run = stack.enter_context(Run(run_id=source.run_id, project=args.neptune_project, resume=True))
-        report = evaluator.evaluate(source.pipeline, args.n_samples, source.step, source.title, source.out, show, args.scheduler,
-                                    num_inference_steps=args.num_inference_steps, seed=args.seed, guidance_scale=args.guidance_scale,
+        report = evaluator.evaluate(source.pipeline, args.n_samples, source.step, source.title, source.out, show,
+                                    args.scheduler,
+                                    num_inference_steps=args.num_inference_steps, seed=args.seed,
+                                    guidance_scale=args.guidance_scale,
                                     guidance_interval=args.guidance_interval)
 
     print(report)

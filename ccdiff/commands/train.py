@@ -189,12 +189,12 @@ def next_commands(
     result,  # what its fit returned
 ) -> list:
     "Two commands to try next: a larger grid, and a fork."
-    config, last = trainer.config, len(trainer.images.class_names) - 1
+    config = trainer.config
     guided = ""
     if config.guidance_scale != 1:
         interval = ",".join(f"{bound:g}" for bound in config.guidance_interval)
         guided = f" --guidance-scale {config.guidance_scale:g} --guidance-interval {interval}"
-    return [f"  ccdiff-sample --from {result.run_id}@{result.step} --labels 0-{last} --per-class 8 "
+    return [f"  ccdiff-sample --from {result.run_id}@{result.step} --per-class 8 "
             f"--num-inference-steps {config.num_inference_steps or 50}{guided} --out grid.png",
             f"  ccdiff-train --neptune-mode fork --resume-from-run-id {result.run_id} --resume-from-step {result.step} "
             f"--max-steps {result.step + 500} --learning-rate {config.learning_rate / 5:g}"]

@@ -64,14 +64,16 @@ def _control_image(kind, i, real, ink, order):
         image, labels = printed_digits(1, g)
         image, label = paint(image, ink[:64], g), int(labels[0])
     else: image = 0.5 + 0.3 * torch.randn(1, real.channels, 28, 28, generator=g)
-    return F.interpolate(image.clamp(0, 1), size=real.image_size, mode="bilinear", antialias=True, align_corners=False), label
+    return F.interpolate(image.clamp(0, 1), size=real.image_size, mode="bilinear", antialias=True,
+                         align_corners=False), label
 
 # %% ../../nbs/evaluate/03_controls.ipynb #e480efbf
 def control_rows(
     controls: Controls, # what was shown
     grades,             # the `Grades` of `controls.images`
 ) -> list:
-    "One dict per control, as `Grades.controls` holds them: kind, target, expected and answers, both `{question: value}`, None for what is not counted or missing."
+    """One dict per control, as `Grades.controls` holds them: kind, target, expected and answers, both `{question:
+    value}`, None for what is not counted or missing."""
     rows = []
     for i, (kind, target) in enumerate(zip(controls.kinds, controls.targets)):
         answers = {q: grades.value(i, q) for q in ("is_digit", "correct_digit", "hand_writing")}
@@ -81,7 +83,8 @@ def control_rows(
 
 # %% ../../nbs/evaluate/03_controls.ipynb #bb4bab77
 def _share(rows, question, expected):
-    "Of the controls whose right answer to `question` is `expected` and that were answered: right ones, all, share, interval."
+    """Of the controls whose right answer to `question` is `expected` and that were answered: right ones, all,
+    share, interval."""
     answers = [r["answers"][question] for r in rows if r["expected"][question] == expected]
     answers = [a for a in answers if a is not None]
     right = sum(int(a == expected) for a in answers)
@@ -94,7 +97,8 @@ def corrected(
     sensitivity: dict, # as in `judge_trust`
     specificity: dict, # likewise
 ) -> dict:
-    "{\"share\": the estimate by Rogan and Gladen (1978) in [0, 1] or None, \"ci95\": its interval, with the uncertainty about the judge, or None}."
+    """{"share": the estimate by Rogan and Gladen (1978) in [0, 1] or None, "ci95": its interval, with the
+    uncertainty about the judge, or None}."""
     if not n or not sensitivity["n"] or not specificity["n"]: return {"share": None, "ci95": None}
     rng, draws = np.random.default_rng(0), 20_000
     def beta(s): return rng.beta(s["right"] + 0.5, s["n"] - s["right"] + 0.5, draws)
@@ -115,7 +119,8 @@ def judge_trust(
     """What the controls say about a judge; fits in JSON.
     `n` controls; `real_is_digit` and `real_read_right`; for "is_digit" and "correct_digit" their `sensitivity` and `specificity`: each {"right", "n", "share", "ci95"}.
     `hand_writing` {kind: mean mark}; `untrusted`: the reasons not to trust the judge, one sentence each."""
-    trust = {"n": len(rows), "real_is_digit": _share([r for r in rows if r["kind"] in ("real", "wrong target")], "is_digit", 1),
+    trust = {"n": len(rows), "real_is_digit": _share([r for r in rows if r["kind"] in ("real", "wrong target")],
+                                                     "is_digit", 1),
              "real_read_right": _share([r for r in rows if r["kind"] == "real"], "correct_digit", 1)}
     for question in ("is_digit", "correct_digit"):
         trust[question] = {"sensitivity": _share(rows, question, 1), "specificity": _share(rows, question, 0)}

@@ -73,7 +73,10 @@ def find_baseline(
         train, real = (load_images(dataset, split, **loading) for split in ("train", "test"))
         reference = attempt("No metrics", lambda: Reference.fit(train, real))
 
-    def fitted(): return LocalJudge.load(dataset) if str(dataset) in JUDGES else LocalJudge.for_images(train)
+    def fitted():
+        if str(dataset) in JUDGES: return LocalJudge.load(dataset)
+        return LocalJudge.for_images(train, loading.get("root"))
+
     return Baseline(str(dataset), real, reference, attempt("No judge", fitted) if judge else None, train, notes)
 
 @cache
@@ -91,7 +94,8 @@ def ask_judge(
     controls,  # `Controls`, perhaps empty
     on=None,   # called with each answer about a sample
 ) -> tuple:
-    "(`Grades` of the samples with the controls' rows in them, what `judge_trust` makes of the controls). Raises what the judge's `grade` raises."
+    """(`Grades` of the samples with the controls' rows in them, what `judge_trust` makes of the controls).
+    Raises what the judge's `grade` raises."""
     k = len(controls)
     def on_sample(answer):
         if answer.sample >= k: on(replace(answer, sample=answer.sample - k))
@@ -107,8 +111,9 @@ def ask_judge(
 # %% ../../nbs/evaluate/04_evaluator.ipynb #cce20ed4
 def _rounded(stat):
     "A `Stat` as JSON holds it, with six decimals."
-    def rounded(x): return [round(v, 6) for v in x] if isinstance(x, tuple) else round(x, 6) if isinstance(x, float) else x
-    return {name: rounded(value) for name, value in asdict(stat).items()}
+    def rounded(x): return round(x, 6) if isinstance(x, float) else x
+    return {name: list(map(rounded, value)) if isinstance(value, tuple) else rounded(value)
+            for name, value in asdict(stat).items()}
 
 def summarize_judge(
     judge,             # the judge
@@ -116,7 +121,9 @@ def summarize_judge(
     trust: dict,       # what its controls say, from `judge_trust`
     class_names: list, # the classes, in the order of their numbers
 ) -> dict:
-    "All that a report says about one judge; fits in JSON. Per question: mean, extremes, counts and interval, overall and by class, and every value, None where it is missing."
+    """All that a report says about one judge; fits in JSON.
+    Per question: mean, extremes, counts and interval, overall and by class, and every value, None where it is
+    missing."""
     values = {question: [None] * len(grades.targets) for question in QUESTIONS}
     for answer in grades.answers: values[answer.question][answer.sample] = answer.value
     questions = {}
@@ -126,12 +133,16 @@ def summarize_judge(
         questions[name] = {"overall": _rounded(overall), "by_class": by_class, "values": values[name]}
         if QUESTIONS[name].high == 1 and trust["n"]:
             yes = sum(v or 0 for v in values[name])
-            questions[name]["corrected"] = corrected(yes, overall.n, trust[name]["sensitivity"], trust[name]["specificity"])
-    summary = {"id": judge.id, "status": grades.status, "message": getattr(grades, "message", ""), "fatal": getattr(grades, "fatal", False),
-               "notes": getattr(grades, "notes", []), "versions": grades.versions, "questions": questions, "trust": trust, "joint": {},
+            questions[name]["corrected"] = corrected(yes, overall.n, trust[name]["sensitivity"],
+                                                     trust[name]["specificity"])
+    summary = {"id": judge.id, "status": grades.status, "message": getattr(grades, "message", ""),
+               "fatal": getattr(grades, "fatal", False),
+               "notes": getattr(grades, "notes", []), "versions": grades.versions, "questions": questions,
+               "trust": trust, "joint": {},
                "judge_untrusted": bool(trust["untrusted"]), "controls": grades.controls}
     if isinstance(judge, GeminiJudge):
-        summary |= {"prompts": {p.name: p.text for p in judge.prompts}, "system_prompts": {p.name: p.system for p in judge.prompts}}
+        summary |= {"prompts": {p.name: p.text for p in judge.prompts},
+                    "system_prompts": {p.name: p.system for p in judge.prompts}}
     if isinstance(judge, LocalJudge):
         summary["card"] = judge.card.get("measured", {})
     return summary
@@ -149,7 +160,8 @@ class Report:
 
     @property
     def status(self) -> str:
-        "\"complete\", \"partial\" (answers are missing), or \"failed\" (a judge could not be asked at all and something has to be changed)."
+        """"complete", "partial" (answers are missing), or "failed" (a judge could not be asked at all and
+        something has to be changed)."""
         judges = self.data["judges"].values()
         if self.data["not_asked"] or any(j["fatal"] for j in judges): return "failed"
         return "partial" if any(j["status"] != "complete" for j in judges) else "complete"
@@ -174,35 +186,40 @@ def _number(x, digits=3): return "–" if x is None else f"{x:.{digits}f}"
 
 def _of(share): return f"{share['right']} of {share['n']}" if share["n"] else "–"
 
-def _asked(question, noun): return QUESTIONS[question].meaning.replace("digit", noun)
+_for_images = {"is_digit": "does it show one of the classes at all?",
+               "correct_digit": "does it show the class that was asked for?",
+               "hand_writing": "how much is it like real images of that class, from 1 (not at all) to 5?"}
 
-def _remarks(judge, noun):
+def _asked(question, noun): return QUESTIONS[question].meaning if noun == "digit" else _for_images[question]
+
+def _remarks(judge):
     "What else there is to say about a judge: what its card, its controls and its joint answers show, as sentences."
     trust, card = judge["trust"], judge.get("card")
     if trust["n"]:
-        parts = [f"{q} {_of(trust[q]['sensitivity'])} yes and {_of(trust[q]['specificity'])} no" for q in ("is_digit", "correct_digit")]
+        parts = [f"{q} {_of(trust[q]['sensitivity'])} yes and {_of(trust[q]['specificity'])} no"
+                 for q in ("is_digit", "correct_digit")]
         yield f"right on {trust['n']} controls: {', '.join(parts)}"
     if card and "accuracy" in card:
         counted = [v for k, v in card["false_digits"].items() if FAMILIES[k].counted]
         yield (f"card, on {card['n']:,} real images ({card['on']}): accuracy {100 * card['accuracy']:.2f} %, "
                f"calibration error {card['ece']:.4f}, hand_writing {card['human_hand_writing']:.2f}; "
-               f"accepts at most 5 % of {sum(v <= 0.05 for v in counted)} of {len(counted)} families of what is not a {noun}")
+               f"accepts at most 5 % of {sum(v <= 0.05 for v in counted)} of {len(counted)} families of faults")
     joint = [f"{q} {v['same']} of {v['n']}" for q, v in judge["joint"].items() if v["n"]]
     if joint: yield f"controls answered the same when each question is asked by itself: {', '.join(joint)}"
     for note in judge["notes"]: yield f"note: {note}"
 
-def _judge_lines(judge, noun):
+def _judge_lines(judge):
     "A judge's part of the report, as lines of text."
     yield f"{judge['id']}   {judge['status']}" + (f": {judge['message']}" if judge["message"] else "")
     for name, found in judge["questions"].items():
         scores, fixed = found["overall"], found.get("corrected", {}).get("share")
-        line = (f"  {name:14}{_number(scores['mean']):>7}   95 % interval {_number(scores['ci95'][0])} to {_number(scores['ci95'][1])}"
-                f"   {scores['n']} answers")
+        low, high = map(_number, scores["ci95"])
+        line = f"  {name:14}{_number(scores['mean']):>7}   95 % interval {low} to {high}   {scores['n']} answers"
         if scores["missing"]: line += f"  {scores['missing']} missing"
-        if fixed is not None and scores["mean"] is not None and abs(fixed - scores["mean"]) > 0.0005: line += f"  corrected {fixed:.3f}"
+        if None not in (fixed, scores["mean"]) and abs(fixed - scores["mean"]) > 0.0005: line += f"  corrected {fixed:.3f}"
         yield line
     for reason in judge["trust"]["untrusted"]: yield f"  DO NOT TRUST THIS JUDGE: {reason}"
-    for remark in _remarks(judge, noun): yield f"  {remark}"
+    for remark in _remarks(judge): yield f"  {remark}"
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #42fb7ef1
 def _missing_metrics(metrics):
@@ -215,13 +232,17 @@ def _missing_metrics(metrics):
 @patch
 def __repr__(self:Report):
     data = self.data
-    lines = [data["title"], self.headline, f"{data['n']} samples of {len(data['classes'])} classes; {data['drawn']}", ""]
-    for judge in data["judges"].values(): lines += [*_judge_lines(judge, data["noun"]), ""]
-    if data["metrics"]: lines.append(f"{data['protocol']:16}{'samples':>10}{'± error':>10}{'real':>10}{'perfect':>10}{'z':>7}{'× perfect':>11}")
+    lines = [data["title"], self.headline, f"{data['n']} samples of {len(data['classes'])} classes; {data['drawn']}",
+             ""]
+    for judge in data["judges"].values(): lines += [*_judge_lines(judge), ""]
+    columns = ("samples", "± error", "real", "perfect")
+    if data["metrics"]:
+        lines.append(f"{data['protocol']:16}" + "".join(f"{name:>10}" for name in columns) + f"{'z':>7}{'× perfect':>11}")
     for m in data["metrics"]:
         if m["value"] is None: continue
         cells = [f"{_number(m[key], 4):>10}" for key in ("value", "error", "real", "perfect")]
-        lines.append(f"  {m['name']:14}{''.join(cells)}{_number(m['z'], 1):>7}" + (f"{m['times_perfect']:>11.2f}" if m["times_perfect"] else ""))
+        times = f"{m['times_perfect']:>11.2f}" if m["times_perfect"] else ""
+        lines.append(f"  {m['name']:14}{''.join(cells)}{_number(m['z'], 1):>7}{times}")
     for why, names in _missing_metrics(data["metrics"]).items(): lines.append(f"  {', '.join(names)}: {why}")
     return "\n".join(lines + [f"note: {n}" for n in data["notes"]])
 
@@ -286,14 +307,19 @@ def start(
     data: dict,           # what the report says so far
 ):
     "Log the samples, the configuration and the questions."
-    self.call("log_files", {f"{self.root}/samples/{place}.png": _pil(image) for place, image in zip(self.places, images)}, step=self.step)
+    files = {f"{self.root}/samples/{place}.png": _pil(image) for place, image in zip(self.places, images)}
+    self.call("log_files", files, step=self.step)
     gemini = evaluator.judges.get("gemini")
     options = {name: evaluator.gemini.get(name, default) for name, default in
                {"model": DEFAULT_MODEL, "rpm": 20, "joint": False, "votes": 1}.items()}
-    config = {"device": "cpu", "n_samples": max(Counter(self.targets).values()), **data["settings"], "global_step": self.step,
-              "n": data["n"], "dataset": data["dataset"], "controls": len(evaluator.controls), "protocol": data["protocol"], **data["software"],
-              **{f"judge/{name}": judge.id for name, judge in evaluator.judges.items()}, "gemini_asked": gemini is not None,
-              "gemini_model": options["model"], "gemini_api_rpm": options["rpm"], "gemini_joint": options["joint"], "gemini_votes": options["votes"]}
+    config = {"device": "cpu", "n_samples": max(Counter(self.targets).values()), **data["settings"],
+              "global_step": self.step,
+              "n": data["n"], "dataset": data["dataset"], "controls": len(evaluator.controls),
+              "protocol": data["protocol"], **data["software"],
+              **{f"judge/{name}": judge.id for name, judge in evaluator.judges.items()},
+              "gemini_asked": gemini is not None,
+              "gemini_model": options["model"], "gemini_api_rpm": options["rpm"], "gemini_joint": options["joint"],
+              "gemini_votes": options["votes"]}
     self.call("log_configs", {f"{self.root}/config/{name}": value for name, value in config.items()})
     for name, judge in evaluator.judges.items():
         asked = {q: (_asked(q, data["noun"]), f"no words: a network, {judge.id}") for q in QUESTIONS}
@@ -319,7 +345,8 @@ def preview(
         values.append(answer.value)
         path = f"{self.root}/{answer.question}/scores/{group}"
         now |= {f"{path}avg": sum(values) / len(values), f"{path}min": min(values), f"{path}max": max(values)}
-    if self.answered < total: self.call("log_metrics", now, step=self.step, preview=True, preview_completion=self.answered / total)
+    if self.answered < total: self.call("log_metrics", now, step=self.step, preview=True,
+                                        preview_completion=self.answered / total)
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #6d1b0472
 @patch
@@ -336,7 +363,8 @@ def judge(
         groups = {"": found["overall"], **{f"{key_of[c]}/": stat for c, stat in found["by_class"].items()}}
         for group, stat in groups.items():
             path = f"{root}/{question}/scores/{group}"
-            values |= {f"{path}avg": stat["mean"], f"{path}min": stat["min"], f"{path}max": stat["max"], f"{path}n": stat["n"], f"{path}missing": stat["missing"]}
+            values |= {f"{path}avg": stat["mean"], f"{path}min": stat["min"], f"{path}max": stat["max"],
+                       f"{path}n": stat["n"], f"{path}missing": stat["missing"]}
             if stat["n"]: values |= {f"{path}ci95_low": stat["ci95"][0], f"{path}ci95_high": stat["ci95"][1]}
     for a in grades.answers: values[f"{root}/{a.question}/scores/{self.places[a.sample]}"] = a.value
     self.call("log_metrics", {path: value for path, value in values.items() if value is not None}, step=self.step)
@@ -357,10 +385,12 @@ def metrics(
     if values: self.call("log_metrics", values, step=self.step)
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #8afc7666
-RECIPE = {"num_inference_steps": 50, "seed": 0, "guidance_scale": 1.0, "guidance_interval": (0.0, 1.0)} # unless a run says otherwise
+RECIPE = {"num_inference_steps": 50, "seed": 0, "guidance_scale": 1.0,
+          "guidance_interval": (0.0, 1.0)} # unless a run says otherwise
 
 class Evaluator:
-    "Judges samples of one data set, with controls, and measures them beside real images. `CcdiffError` for a data set or a judge that is not available."
+    """Judges samples of one data set, with controls, and measures them beside real images.
+    `CcdiffError` for a data set or a judge that is not available."""
     def __init__(
         self,
         dataset="mnist",     # what the samples should look like: a name or a folder, as in `data.load_images`
@@ -386,7 +416,8 @@ class Evaluator:
             except CcdiffError as e:
                 if judge == "gemini": raise
                 self.not_asked = f"Gemini was not asked: {e}"
-        elif judge == "auto" and gemini.keys() - {"show_progress"}: self.notes.append("Gemini was not asked: GEMINI_API_KEY is not set.")
+        elif judge == "auto" and gemini.keys() - {"show_progress"}:
+            self.notes.append("Gemini was not asked: GEMINI_API_KEY is not set.")
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #5f0dd602
 @patch(cls_method=True)
@@ -416,7 +447,8 @@ def evaluate_images(
     settings: dict = {}, # the same for programs
     folder=None,        # save the report here; beside, not over, a report of other settings
 ) -> Report:
-    "The `Report` of some images; everything is also logged to the evaluator's run. `CcdiffError` for images or targets of another kind, and for what a judge refuses."
+    """The `Report` of some images; everything is also logged to the evaluator's run.
+    `CcdiffError` for images or targets of another kind, and for what a judge refuses."""
     baseline, notes = self.baseline, [*filter(None, [self.not_asked]), *self.notes]
     real, names = baseline.real, list(baseline.real.class_names)
     targets = [check_int("target", t, 0, len(names) - 1) for t in targets]
@@ -429,9 +461,10 @@ def evaluate_images(
     seen = images
     if shape[-1] != real.image_size:
         seen = resize_images(images, real.image_size)
-        notes.append(f"The samples have {shape[-1]} pixels a side and were resized to {real.image_size} for judges and metrics.")
+        notes.append(f"The samples have {shape[-1]} pixels a side; judges and metrics saw them at {real.image_size}.")
     software = {"ccdiff": __version__, **{name: version(name) for name in ("torch", "diffusers", "google-genai")}}
-    data = {"format": FORMAT, "title": title, "drawn": drawn, "n": len(targets), "dataset": baseline.dataset, "classes": names, "noun": real.noun,
+    data = {"format": FORMAT, "title": title, "drawn": drawn, "n": len(targets), "dataset": baseline.dataset,
+            "classes": names, "noun": real.noun,
             "settings": dict(settings), "judges": {name: {"id": judge.id} for name, judge in self.judges.items()},
             "protocol": PROTOCOL, "not_asked": self.not_asked, "notes": notes, "software": software, "targets": targets}
     apart = ""
@@ -470,11 +503,12 @@ def weights_sha(
 def draw_samples(
     pipeline,              # a `ClassConditionedPipeline`
     n_samples: int = 10,   # of each class, at least 1
-    cache_dir=None,        # a folder that keeps samples, as samples-(hash of network and settings).safetensors; None keeps none
+    cache_dir=None,        # a folder that keeps samples as samples-(hash of what made them).safetensors
     show_progress: bool = False, # a progress bar
     **sampling,            # num_inference_steps, seed, guidance_scale, …: as in `sample_images`
 ) -> tuple:
-    "(uint8 images (N, C, H, W) in [0, 255] on the CPU, a list of N labels): `n_samples` rounds through all classes. `CcdiffError` for settings that cannot be drawn with, or a folder that cannot be written to."
+    """(uint8 images (N, C, H, W) in [0, 255] on the CPU, a list of N labels): `n_samples` rounds through all classes.
+    `CcdiffError` for settings that cannot be drawn with, or a folder that cannot be written to."""
     labels = list(range(pipeline.unet.config.num_classes)) * check_int("n_samples", n_samples, 1)
     file = None
     if cache_dir is not None:
@@ -502,10 +536,12 @@ def evaluate(
     scheduler: str | None = None, # another sampler by name; default: the pipeline's own
     **sampling,              # num_inference_steps, seed, guidance_scale, guidance_interval; default: the recipe's
 ) -> Report:
-    "Draw samples of every class and judge them: a `Report`. `CcdiffError` for a network of another number of classes, or settings that it cannot draw with."
+    """Draw samples of every class and judge them: a `Report`.
+    `CcdiffError` for a network of another number of classes, or settings that it cannot draw with."""
     known, classes = self.baseline.real.num_classes, pipeline.unet.config.num_classes
     if known != classes:
-        raise CcdiffError(f"the network draws {classes} classes and {self.baseline.dataset} has {known}; give the --dataset that it was trained on.")
+        raise CcdiffError(f"the network draws {classes} classes and {self.baseline.dataset} has {known}; "
+                          "give the --dataset that it was trained on.")
     given = {name: value for name, value in {"scheduler": scheduler, **sampling}.items() if value is not None}
     if scheduler: pipeline = ClassConditionedPipeline.from_pipe(pipeline).use_scheduler(scheduler)
     settings = self.recipe | {name: value for name, value in given.items() if name != "scheduler"}
@@ -517,7 +553,8 @@ def evaluate(
     if settings["guidance_scale"] != 1: drawn += f", guidance {settings['guidance_scale']:g}"
     if settings["guidance_scale"] != 1 and (low, high) != (0, 1): drawn += f" between {low:g} and {high:g}"
     drawn += f"; given: {', '.join(given)}" if given else ", as the recipe samples"
-    settings |= {"n_samples": n_samples, "scheduler": sampler, "weights": weights_sha(pipeline.unet), "device": pipeline.device.type}
+    settings |= {"n_samples": n_samples, "scheduler": sampler, "weights": weights_sha(pipeline.unet),
+                 "device": pipeline.device.type}
     return self.evaluate_images(images, targets, step, title, drawn, settings, folder)
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #4b625f72
@@ -544,7 +581,8 @@ def metric_differences(
     a: dict, # a report's data
     b: dict, # another's, of the same protocol, data set and n
 ) -> list:
-    "(name, value in a, value in b, standard error of their difference, whether higher is better) for each metric that both have."
+    """(name, value in a, value in b, standard error of their difference, whether higher is better) for each metric
+    that both have."""
     known = {m["name"]: m for m in b["metrics"] if m["value"] is not None}
     def error(m): return max(m["error"] or 0, m["spread"] or 0)
     found = []
@@ -561,7 +599,8 @@ def metric_differences(
 def holm(
     p: list, # p-values
 ) -> list:
-    "The p-values adjusted for their number: below 0.05 only in one family of 20 whose differences are all zero (Holm 1979)."
+    """The p-values adjusted for their number: below 0.05 only in one family of 20 whose differences are all zero
+    (Holm 1979)."""
     adjusted, highest = [None] * len(p), 0.0
     for rank, i in enumerate(sorted(range(len(p)), key=p.__getitem__)):
         highest = max(highest, min(1.0, p[i] * (len(p) - rank)))
@@ -569,7 +608,8 @@ def holm(
     return adjusted
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #5f0dd612
-SETTINGS = ("dataset", "protocol", "n", "scheduler", "num_inference_steps", "guidance_scale", "guidance_interval", "seed") # what can differ
+SETTINGS = ("dataset", "protocol", "n", "scheduler", "num_inference_steps", "guidance_scale", "guidance_interval",
+            "seed") # what can differ
 
 def differing_settings(
     a: dict, # a report's data
@@ -584,7 +624,8 @@ def differing_settings(
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #fc1423d3
 class Comparison(list):
-    "One dict per judge and question, and per metric; prints as a table. `notes` says first what differs in how the reports were made."
+    """One dict per judge and question, and per metric; prints as a table.
+    `notes` says first what differs in how the reports were made."""
     def __init__(
         self,
         rows=(),  # dicts with judge, question, a, b, difference, low, high, p, would_see and verdict
@@ -612,7 +653,8 @@ def read_report(
         path = run_dir(str(source).rpartition("@")[0]) / "evals" / resolve_checkpoint(str(source)).name
     if path.is_dir(): path = path / "report.json"
     try: data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e: raise CcdiffError(f"there is no report of {source}: {e}. `ccdiff-eval` makes one.") from e
+    except (OSError, ValueError) as e:
+        raise CcdiffError(f"there is no report of {source}: {e}. `ccdiff-eval` makes one.") from e
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise CcdiffError(f"{path} is not a {FORMAT!r}; evaluate the checkpoint again with `ccdiff-eval`.")
     return data
@@ -628,11 +670,13 @@ def compare(
     "cannot tell". "drawn differently" if sampler, steps or guidance differ. `CcdiffError` where there is no report."""
     a, b = (x if isinstance(x, dict) else read_report(x) for x in (a, b))
     differs = differing_settings(a, b)
-    rows = Comparison(notes=[f"{name.replace('_', ' ')} differs: {one} and {two}." for name, (one, two) in differs.items()])
+    rows = Comparison(notes=[f"{name.replace('_', ' ')} differs: {one} and {two}."
+                             for name, (one, two) in differs.items()])
     def add(judge, question, one, two, middle, error, higher_is_better):
         low, high = middle - 1.96 * error, middle + 1.96 * error
         verdict = "better" if (middle > 0) == higher_is_better else "worse"
-        rows.append({"judge": judge, "question": question, "a": one, "b": two, "difference": two - one, "low": low, "high": high,
+        rows.append({"judge": judge, "question": question, "a": one, "b": two, "difference": two - one, "low": low,
+                     "high": high,
                      "error": error, "p": float(2 * norm.sf(abs(middle) / error)), "verdict": verdict})
 
     for name in [name for name in a["judges"] if name in b["judges"]]:
@@ -643,13 +687,15 @@ def compare(
         for question, q in QUESTIONS.items():
             one, two = (judge["questions"].get(question) for judge in (ours, theirs))
             if not one or not two or None in (one["overall"]["mean"], two["overall"]["mean"]): continue
-            middle, error = mean_difference(one["values"], two["values"], q.low, q.high, paired=a["targets"] == b["targets"])
+            middle, error = mean_difference(one["values"], two["values"], q.low, q.high,
+                                            paired=a["targets"] == b["targets"])
             add(name, question, one["overall"]["mean"], two["overall"]["mean"], middle, error, True)
 
     if differs.keys() & {"dataset", "protocol", "n"}:
         rows.notes.append("metrics are compared at equal data set, protocol and n only.")
     else:
-        for name, one, two, error, higher in metric_differences(a, b): add("metrics", name, one, two, two - one, error, higher)
+        for name, one, two, error, higher in metric_differences(a, b):
+            add("metrics", name, one, two, two - one, error, higher)
 
     drawn_differently = differs.keys() & {"scheduler", "num_inference_steps", "guidance_scale", "guidance_interval"}
     if drawn_differently and not across_settings:
@@ -666,7 +712,8 @@ def compare(
 @cache
 def _template():
     "The page's template."
-    pages = jinja2.Environment(loader=jinja2.PackageLoader("ccdiff"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    pages = jinja2.Environment(loader=jinja2.PackageLoader("ccdiff"), autoescape=True, trim_blocks=True,
+                               lstrip_blocks=True)
     pages.filters |= {"number": _number, "of": _of}
     return pages.get_template("evaluation.html")
 
@@ -683,7 +730,8 @@ def _verdict(report, i):
         answers = {a.question: a for a in grades.answers[3 * i:3 * i + 3]}
         digit, right, hand = (answers[q].value for q in QUESTIONS)
         shown = ["–" if v is None else v for v in (digit, right, hand)]
-        said.append(f"{name}: {report.data['noun']} {shown[0]}, as asked {shown[1]} ({answers['correct_digit'].raw}), handwriting {shown[2]}")
+        raw = answers["correct_digit"].raw
+        said.append(f"{name}: of a class {shown[0]}, as asked {shown[1]} ({raw}), handwriting {shown[2]}")
         if not mark and None not in (digit, right): mark = "good" if digit and right else "fair" if digit else "bad"
     return mark, " | ".join(said)
 
@@ -698,10 +746,13 @@ def report_html(
         mark, said = _verdict(report, i)
         return {"mark": mark, "said": said, "png": base64.b64encode(png(_pil(report.images[i]))).decode()}
 
-    samples = {data["classes"][target]: map(sample, places) for target, places in _by_class(data["targets"], 20).items()}
+    samples = {data["classes"][target]: map(sample,
+                                            places) for target, places in _by_class(data["targets"], 20).items()}
     about = json.dumps({"settings": data["settings"], "software": data["software"]}, indent=1, ensure_ascii=False)
-    return _template().render(page=page, d=data, headline=report.headline, judges=list(data["judges"].values()), samples=samples, about=about,
-                              questions=QUESTIONS, asked=_asked, remarks=_remarks, missing=_missing_metrics(data["metrics"]))
+    return _template().render(page=page, d=data, headline=report.headline, judges=list(data["judges"].values()),
+                              samples=samples, about=about,
+                              questions=QUESTIONS, asked=_asked, remarks=_remarks,
+                              missing=_missing_metrics(data["metrics"]))
 
 @patch
 def _repr_html_(self:Report): return report_html(self, page=False)
@@ -712,11 +763,13 @@ def save(
     self:Report,
     folder, # where to write; made if need be
 ) -> Path:
-    "Write report.json, answers.jsonl, grid.png and report.html, each whole or not at all; returns the folder. `CcdiffError` if they cannot be written."
+    """Write report.json, answers.jsonl, grid.png and report.html, each whole or not at all; returns the folder.
+    `CcdiffError` if they cannot be written."""
     self.folder, data = Path(folder).expanduser(), self.data
     places = _by_class(data["targets"])
     order = [i for found in places.values() for i in found]
-    grid = image_grid(self.images[order], [data["targets"][i] for i in order], max(map(len, places.values())), data["classes"],
+    grid = image_grid(self.images[order], [data["targets"][i] for i in order], max(map(len, places.values())),
+                      data["classes"],
                       scale=max(1, 56 // self.images.shape[-1]))
     answers = []
     for name, grades in self.grades.items():
@@ -735,7 +788,8 @@ def free_place(
     folder,     # where the report would be saved
     data: dict, # its settings and the judges' ids
 ) -> tuple:
-    "(a folder where it overwrites no report of other settings or judges, the name of these settings or \"\" for the first ones)."
+    """(a folder where it overwrites no report of other settings or judges, the name of these settings or "" for
+    the first ones)."""
     folder = Path(folder).expanduser()
     try: before = read_report(folder)
     except CcdiffError: return folder, ""
@@ -751,7 +805,8 @@ def joint_agreement(
     controls, # `Controls`
     rows,     # their `control_rows`
 ) -> dict:
-    "For each question on how many controls the answer is the same when it is asked by itself: {question: {\"same\", \"n\", \"ci95\"}}."
+    """For each question on how many controls the answer is the same when it is asked by itself: {question:
+    {"same", "n", "ci95"}}."""
     alone = control_rows(controls, judge.separately().grade(controls.images, controls.targets))
     found = {}
     for question in QUESTIONS:

@@ -152,7 +152,7 @@ class Prompt:
         else:
             objects = re.findall(r"\{[^{}]*\}", said) if said.count("{") == said.count("}") == 1 else [""]
             try: pairs = json.loads(objects[0], object_pairs_hook=list)
-            except (ValueError, IndexError): return None
+            except (ValueError, IndexError, RecursionError): return None
         found = {}
         for question, choices in self.choices.items():
             answers = [value for name, value in pairs if name == question]
@@ -449,16 +449,11 @@ class Request:
 @patch
 def requests(
     self:GeminiJudge,
-    images, # as `pixels` reads them: (N, C, H, W); digits white on black
+    images, # as `pixels` reads them: (N, C, H, W)
 ) -> list:
-    """For each image the list of its `Request`s, prompt by prompt and vote by vote.
-    `CcdiffError` for images that cannot be judged, such as digits that are dark on white."""
-    arrays = pixels(images)
-    if self.class_names == DIGITS and arrays[:, [0, -1]].mean() > 200:
-        raise CcdiffError("these images are dark on white; the judges know digits as MNIST has them, white on black. "
-                          "Give `255 - x` (or `-x` for floats).")
+    "For each image the list of its `Request`s, prompt by prompt and vote by vote. `CcdiffError` as for `pixels`."
     found = []
-    for array in arrays:
+    for array in pixels(images):
         image = hashlib.sha256(repr(array.shape).encode() + array.tobytes()).hexdigest()
         found.append([])
         for prompt in self.prompts:
@@ -487,7 +482,7 @@ class Failure(Exception):
 # %% ../../nbs/evaluate/02_gemini.ipynb #c5e77882
 _blocks = ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY")
 
-def _enum_name(value): return str(getattr(value, "name", value) or "")
+def _enum_name(value): return printable(getattr(value, "name", value) or "")[:100]
 
 def read_response(
     response, # what the client returned
@@ -499,7 +494,7 @@ def read_response(
     if not isinstance(candidates, list) or len(candidates) != 1: raise Failure("unreadable", "not one answer")
     reason = _enum_name(getattr(candidates[0], "finish_reason", None))
     if reason in _blocks: raise Failure("blocked", f"answer blocked: {reason}")
-    if reason != "STOP": raise Failure("unreadable", f"the answer was cut short ({printable(reason) or 'no reason'})")
+    if reason != "STOP": raise Failure("unreadable", f"the answer was cut short ({reason or 'no reason'})")
     parts = getattr(getattr(candidates[0], "content", None), "parts", None) or []
     texts = [p.text for p in parts if isinstance(getattr(p, "text", None), str) and not getattr(p, "thought", None)]
     text = " ".join(printable("".join(texts), keep="\n\r\t").split())
@@ -558,12 +553,12 @@ class Session:
         "Store an answer and return its row, or that of a quicker process. `sqlite3.Error` if it cannot be stored."
         if self.modes is None: self.remember(modes)
         usage = getattr(response, "usage_metadata", None)
-        def tokens(*names): return sum(getattr(usage, name, None) or 0 for name in names)
+        def tokens(*names): return min(sum(getattr(usage, name, None) or 0 for name in names), 2**31)
         return self.judge.store.keep(
             request.key, model=self.judge.model, prompt=request.prompt.name, image=request.image, side=self.judge.side,
             vote=request.vote, tokens_in=tokens("prompt_token_count"), modes=json.dumps(modes), at=time.time(),
             tokens_out=tokens("candidates_token_count", "thoughts_token_count"),
-            model_version=printable(getattr(response, "model_version", None) or ""), **row)
+            model_version=printable(getattr(response, "model_version", None) or "")[:100], **row)
 
 # %% ../../nbs/evaluate/02_gemini.ipynb #ca61b9ff
 _patience = {"failed": 6, "unreadable": 4, "blocked": 2, "refused": 1}
@@ -687,8 +682,8 @@ def ask_all(
                 self.limit.wait(1)
                 waits += 1
                 if waits == 10:
-                    tqdm.write(f"another process is asking {len(put_off)} of the questions; waiting for its answers. If it "
-                               f"is dead, they are asked here after {self.limit.lease_s:.0f} s.", file=sys.stderr)
+                    tqdm.write(f"another process is asking {len(put_off)} of the questions; waiting for its answers. "
+                               f"If it is dead, they are asked here after {self.limit.lease_s:.0f} s.", file=sys.stderr)
             requests = put_off + requests[len(batch):]
     finally:
         self.limit.stopping.set()
@@ -771,7 +766,7 @@ class GeminiGrades(Grades):
 @patch
 def grade(
     self:GeminiJudge,
-    images,  # as `pixels` reads them: (N, C, H, W); digits white on black
+    images,  # as `pixels` reads them: (N, C, H, W)
     targets, # (N,): the number of the class asked for; never sent
     on=None, # called with each `Answer` as it comes
 ) -> GeminiGrades:
@@ -819,8 +814,9 @@ def _too_many_requests(body, model):
     if re.search(r"limit:\s*0\b", body) or '"quotaValue": "0"' in body:
         return Failure("stop", f"the model {model!r} has a quota of 0 on this key's tier. "
                                "Choose another --gemini-model, or enable billing for the key's project.")
-    said = re.search(r'(?:retryDelay": "|retry in )(?:(\d+)h)?(?:(\d+)m)?([\d.]+)\s?s', body)
+    said = re.search(r'(?:retryDelay": "|retry in )(?:(\d+)h)?(?:(\d+)m)?(\d+(?:\.\d+)?)\s?s', body)
     delay = sum(float(part or 0) * unit for part, unit in zip(said.groups(), (3600, 60, 1))) if said else 0
+    delay = min(delay, 1e8) # three years: later dates are not certain to have a name
     if "PerDay" in body:
         midnight = (8 * 3600 - time.time()) % 86400 # 08:00 UTC; an hour late in summer
         return Failure("limited", f"the day's quota of {model!r} is spent", max(delay, midnight))

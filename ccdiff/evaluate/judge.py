@@ -6,9 +6,9 @@
 __all__ = ['QUESTIONS', 'GRADE_CUTS', 'HUMAN_MEAN', 'JUDGES', 'TRAIN_LETTERS', 'TEST_LETTERS', 'LOOKALIKES', 'TRAIN_FONTS',
            'TEST_FONTS', 'FAMILIES', 'JUDGE_FORMAT', 'LEAST_PER_CLASS', 'Question', 'Answer', 'Stat',
            'summarize_answers', 'Grades', 'Judge', 'JudgeNet', 'to_grades', 'LocalJudge', 'Reading', 'ground_of',
-           'stroke_weight', 'stroke_colour', 'paint', 'warp', 'glyph_sheet', 'blur', 'coarsen', 'printed_digits',
-           'Family', 'negatives', 'calibration_error', 'measure_real', 'measure_judge', 'card_table', 'corrupt',
-           'recolour']
+           'stroke_weight', 'stroke_colour', 'paint', 'warp', 'in_stroke_colour', 'glyph_sheet', 'blur', 'coarsen',
+           'printed_digits', 'Family', 'negatives', 'calibration_error', 'measure_real', 'measure_judge', 'card_table',
+           'corrupt', 'recolour']
 
 # %% ../../nbs/evaluate/01_judge.ipynb #85981db7
 import hashlib
@@ -18,7 +18,7 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Protocol
@@ -519,6 +519,27 @@ def _recoloured(change):
         return changed[is_fault][:n]
     return make
 
+def in_stroke_colour(
+    ink: torch.Tensor,    # float32 (N, 3, H, W) in [0, 1]
+    colour: torch.Tensor, # float32 (N, 3, 1, 1): the new colour of each image's strokes
+) -> torch.Tensor:
+    "The images with their strokes in other colours, on the ground that they had; same shape and range."
+    stroke, new = stroke_colour(ink) - ground_of(ink), colour - ground_of(ink)
+    opacity = ((ink - ground_of(ink)) * stroke).sum(1, keepdim=True)
+    opacity = opacity / stroke.square().sum(1, keepdim=True).clamp_min(1e-3)
+    return (ink + opacity * (new - stroke)).clamp(0, 1)
+
+def _two_colours(ink, labels, n, g):
+    "An image with one side in the colour of another, cut through the middle of its strokes; the two are far apart."
+    i, j = torch.randint(len(ink), (2, 3 * n), generator=g)
+    x, other = ink[i], stroke_colour(ink[j])
+    weight, pixel = stroke_weight(x).clamp_min(1e-9), torch.arange(28.0)
+    def from_middle(at): return at - (weight * at).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True)
+    angle = 2 * math.pi * _rand(g, len(i), 1, 1, 1)
+    side = angle.cos() * from_middle(pixel.expand(28, 28)) + angle.sin() * from_middle(pixel.expand(28, 28).T) > 0
+    are_far = (other - stroke_colour(x)).abs().mean((1, 2, 3)) > 0.2
+    return torch.where(side, in_stroke_colour(x, other), x)[are_far][:n]
+
 def _shuffled_channels(orders):
     "A change of colour: the channels in one of the given orders."
     def change(x, g):
@@ -704,6 +725,7 @@ FAMILIES = { # name: how such images are made, and how many of them training see
     "look-alike letters": Family(_letters(LOOKALIKES), 0, drawn=True, letters=True, counted=False),
     "cycled channels": Family(_recoloured(_shuffled_channels(_cycles)), 0.15, colour=True),
     "exchanged channel": Family(_exchanged_channel, 0.1, colour=True),
+    "two colours": Family(_two_colours, 0.1, colour=True),
     "swapped channels": Family(_recoloured(_shuffled_channels(_swaps)), 0, colour=True),
     "in grey": Family(_recoloured(_in_grey), 0, colour=True),
     "mixed channels": Family(_mixed_channels, 0, colour=True),
@@ -773,11 +795,13 @@ def measure_judge(
     found = measure_real([(judge, judge.read(ink, "0..1"), labels)])
     found |= {"faults_passed": {}, "faults_hand_writing": {}, "false_digits": {}}
 
-    g, ground = generator(seed, 0, "judge faults"), ground_of(ink) # faults that leave an image legible
-    legible = {f"noise {s}": (ink + s / 2 * torch.randn(ink.shape, generator=g)).clamp(0, 1) for s in (0.1, 0.2, 0.3)}
-    legible |= {"blur 0.7": blur(ink, 0.7), "blur 1.2": blur(ink, 1.2), "faded": ground + 0.6 * (ink - ground)}
-    for name, x in legible.items():
-        seen = judge.read(x, "0..1")
+    g, ground = generator(seed, 0, "judge faults"), ground_of(ink)
+    def noisy(s): return (ink + s / 2 * torch.randn(ink.shape, generator=g)).clamp(0, 1)
+    faults = {f"noise {s}": partial(noisy, s) for s in (0.1, 0.2, 0.3)} # they leave an image legible
+    faults |= {f"blur {s}": partial(blur, ink, s) for s in (0.7, 1.2)}
+    faults["faded"] = lambda: ground + 0.6 * (ink - ground)
+    for name, fault in faults.items():
+        seen = judge.read(fault(), "0..1")
         found["faults_passed"][name] = _share(seen.is_digit)
         found["faults_hand_writing"][name] = round(_mean_grade(judge, seen, labels), 3)
 
@@ -812,7 +836,8 @@ def card_table(
         return f"({100 * low:.1f}–{100 * high:.1f})"
 
     rows = [f"{card['dataset']}: {len(card['classes'])} classes in {colours} on a {ground} ground; trained on "
-            f"{card['trained_on']:,} images, calibrated on {card['calibrated_on']:,}, measured on {m['n']:,} ({m['on']})",
+            f"{card['trained_on']:,} images, calibrated on {card['calibrated_on']:,}, measured on {m['n']:,} "
+            f"({m['on']})",
             f"accuracy {percent(m['accuracy'])} {interval(m['accuracy'])}   calibration error {m['ece']:.4f}   mean "
             f"hand_writing of real images {m['human_hand_writing']:.2f}, under a wrong label "
             f"{m['wrong_label_hand_writing']:.2f}",
@@ -855,16 +880,15 @@ def recolour(
     g: torch.Generator,   # the numbers drawn
 ) -> torch.Tensor:
     "One image in two in colours between those of two images of its class; same shape and range."
-    n, ground, stroke = len(ink), ground_of(ink), stroke_colour(ink) - ground_of(ink)
-    i, j = torch.empty(2, n, dtype=torch.long)
+    i, j = torch.empty(2, len(ink), dtype=torch.long)
     for c in labels.unique():
         own = (labels == c).nonzero()[:, 0]
         i[own], j[own] = own[torch.randint(len(own), (2, len(own)), generator=g)]
-    t = _rand(g, n, 1, 1, 1)
-    opacity = ((ink - ground) * stroke).sum(1, keepdim=True) / stroke.square().sum(1, keepdim=True).clamp_min(1e-3)
-    changed = ink - ground + opacity * (torch.lerp(stroke[i], stroke[j], t) - stroke)
-    changed = torch.lerp(ground[i], ground[j], t) + changed
-    return torch.where(_rand(g, n, 1, 1, 1) < 0.5, changed, ink).clamp(0, 1)
+    t = _rand(g, len(ink), 1, 1, 1)
+    def between(x): return torch.lerp(x[i], x[j], t)
+    ground = ground_of(ink)
+    changed = in_stroke_colour(ink, between(stroke_colour(ink)) + ground - between(ground)) + between(ground) - ground
+    return torch.where(_rand(g, len(ink), 1, 1, 1) < 0.5, changed, ink).clamp(0, 1)
 
 # %% ../../nbs/evaluate/01_judge.ipynb #36ab153d
 def _draw_epoch(ink, labels, card, g):
@@ -932,24 +956,29 @@ def _calibrate(logits, features, labels, num_classes, per_class=100):
     return settings, references
 
 # %% ../../nbs/evaluate/01_judge.ipynb #46ee4b9d
-JUDGE_FORMAT = 2    # of the cards that `fit` makes; raised when the recipe changes
+JUDGE_FORMAT = 2     # of the cards that `fit` makes; raised when the recipe changes
 LEAST_PER_CLASS = 20 # different images of a class that `fit` needs
 
-def _refuse_to_fit(images):
-    "`CcdiffError` for images that no judge can be fitted on."
+def _fit_on(images, seed):
+    "The different images of a set, at most 70,000 of them. `CcdiffError` where no judge can be fitted."
     if not isinstance(images, ImageSet):
         raise CcdiffError(f"a judge is fitted on an ImageSet, not on a {type(images).__name__}: "
                           "ImageSet(images, labels, class_names).")
     if images.num_classes < 2:
         raise CcdiffError(f"a judge tells classes apart, and {images.name} has only {images.class_names[0]!r}; "
                           "sort its images into two classes or more, or evaluate with --judge none.")
-    different = {(label, hash(image.numpy().tobytes()))
-                 for image, label in zip(images.images.cpu(), images.labels.tolist())}
-    counts = torch.bincount(torch.tensor([label for label, _ in different]), minlength=images.num_classes)
+    images, places = images.to("cpu"), {}
+    for i, (image, label) in enumerate(zip(images.images, images.labels.tolist())):
+        places.setdefault((label, image.numpy().tobytes()), i)
+    images = images.subset(torch.tensor(list(places.values())))
+    counts = torch.bincount(images.labels, minlength=images.num_classes)
     least = int(counts.argmin())
     if counts[least] < LEAST_PER_CLASS:
         raise CcdiffError(f"class {images.class_names[least]!r} of {images.name} has {counts[least]} different images; "
                           f"a judge needs at least {LEAST_PER_CLASS}. Add some, or evaluate with --judge none.")
+    if len(images) > 70_000: # more would take more memory
+        images = images.subset(torch.randperm(len(images), generator=generator(seed, 0, "judge images"))[:70_000])
+    return images
 
 @patch(cls_method=True)
 def fit(cls: LocalJudge,
@@ -962,20 +991,19 @@ def fit(cls: LocalJudge,
         show_progress: bool = True) -> LocalJudge: # a bar on stderr
     """A new judge. The same images and seed give the same judge on the same machine and number of threads.
     `CcdiffError`, before it trains, for one class, fewer than 20 different images in one, or a number out of range."""
-    _refuse_to_fit(images)
-    images = images.to("cpu")
-    least = int(torch.bincount(images.labels, minlength=images.num_classes).min())
+    used = _fit_on(images, seed)
     if held_out is None:
-        held_out = min(1 / 3, max(0.2, 20 / least))
+        held_out = min(1 / 3, max(0.2, 20 / int(torch.bincount(used.labels).min())))
     check_number("held_out", held_out, gt=0, lt=1, hint="0.2 is usual.")
-    train, held = split_images(images, held_out, seed)
+    train, held = split_images(used, held_out, seed)
     counts = torch.stack([torch.bincount(part.labels, minlength=images.num_classes) for part in (train, held)])
     if counts.min() < 6:
         raise CcdiffError(f"held_out={held_out:.3g} leaves {counts[0].min()} images of some class to learn from and "
                           f"keeps {counts[1].min()} of some class to calibrate on; both must be at least 6.")
     repeat = max(1, 1000 // len(train))
     epochs = check_int("epochs", min(60, max(1, 115_000 // (len(train) * repeat))) if epochs is None else epochs, 1)
-    ink, held_ink = _to_net_size(to_ink(train.images)), _to_net_size(to_ink(held.images))
+    def net_ink(part): return torch.cat([_to_net_size(to_ink(some)) for some in part.images.split(1000)])
+    ink, held_ink = net_ink(train), net_ink(held)
     card = {"format": JUDGE_FORMAT, "dataset": images.name, "fingerprint": images.fingerprint,
             "classes": images.class_names, "channels": images.channels, "image_size": images.image_size,
             "border": round(float(_border(ink).mean((1, 2)).median()), 4),
@@ -1003,14 +1031,14 @@ def fit(cls: LocalJudge,
 @patch(cls_method=True)
 def for_images(cls: LocalJudge,
                images: ImageSet, # real images with their classes
-               folder=None,      # where judges are kept; default: judges/ in `data_dir()`
+               root=None,        # where image sets are kept, as in `load_images`; judges are in its folder judges/
                show_progress: bool = True) -> LocalJudge: # say so on stderr if one has to be fitted
     "An image set's judge: the package's, one kept by an earlier call, or fitted now and kept. `CcdiffError` as `fit`."
     for name in JUDGES:
         judge = cls.load(name)
         if judge.card["fingerprint"] == images.fingerprint:
             return judge
-    folder = Path(folder or data_dir() / "judges")
+    folder = data_dir(root) / "judges"
     key = hashlib.sha256(repr([images.fingerprint, images.class_names, JUDGE_FORMAT]).encode()).hexdigest()[:12]
     name = re.sub(r"[^\w.-]+", "-", images.name)[:40] + f"-{key}"
     if (folder / f"judge_{name}.json").exists():

@@ -121,7 +121,7 @@ class FeatureNet(nn.Module):
         "Features, float32 `(N, 48)`."
         return self.body(ink * 2 - 1) / self.scale
 
-# %% ../../nbs/evaluate/00_metrics.ipynb #c915e85b
+# %% ../../nbs/evaluate/00_metrics.ipynb #10414e02
 def image_features(
     nets: list,        # `FeatureNet`s
     ink: torch.Tensor, # float32 (N, C, H, W) in [0, 1]; resized to 28 × 28 if necessary
@@ -358,7 +358,7 @@ class Reference:
             mixed.append((mean, cov))
         return mixed
 
-# %% ../../nbs/evaluate/00_metrics.ipynb #af1bf0d3
+# %% ../../nbs/evaluate/00_metrics.ipynb #87e640e2
 def class_moments(
     features: list,       # of every net, (N, D)
     labels: torch.Tensor, # int64 (N,)
@@ -390,7 +390,7 @@ def class_pixels(
             found[k][c] = statistics[k][labels == c].quantile(middles)
     return found
 
-# %% ../../nbs/evaluate/00_metrics.ipynb #3a60bf4e
+# %% ../../nbs/evaluate/00_metrics.ipynb #d736cae3
 def draw_by_class(
     labels: torch.Tensor, # int64 (N,)
     counts: torch.Tensor, # int64 (K,): how many of each class, at most as many as there are
@@ -501,6 +501,7 @@ def frozen_floors(
     table: dict,          # the card's floors: {"n": [...], "metrics": {metric: {"real": …, "perfect": …, "spread": …}}}
     counts: torch.Tensor, # int64 (K,): samples of each class
     pairs: int,           # samples that are compared in pairs
+    black: torch.Tensor,  # the share of black pixels in every class, (K,)
 ) -> dict:
     "{metric: (real, perfect, spread)} from the protocol's table; {} for very uneven classes."
     n, xs = int(counts.sum()), np.array(table["n"], float)
@@ -519,6 +520,8 @@ def frozen_floors(
         size = pairs if name in PAIRWISE else n
         wider = math.sqrt(max(1.0, xs[0] / size)) # below the least n in the table
         floors[name] = between(row["real"], 1, size), between(row["perfect"], 1, size), wider * between(row["spread"], 0.5, size)
+    row, shift = table["metrics"]["background"], float(counts / n @ black - black.mean())
+    floors["background"] = row["real"][-2] + shift, row["perfect"][-2] + shift, floors["background"][2] # whatever n
     return floors
 
 @patch(cls_method=True)
@@ -532,11 +535,12 @@ def load(cls: Reference,
     images = sheet.unfold(0, 28, 28).unfold(1, 28, 28).reshape(-1, 1, 28, 28).float() / 255
     labels = torch.arange(10).repeat_interleave(len(images) // 10)
     available, table = torch.bincount(labels), card["floors"]
+    pixels = {k: tensors[f"pixels.{k}"].float() for k in ("levels", "ink", "grain")}
     return cls(name="mnist", class_names=list("0123456789"), shape=(1, 28, 28), nets=load_feature_nets(),
                moments=[(tensors[f"{i}.means"].float(), tensors[f"{i}.covs"].float()) for i in range(len(FEATURE_NETS))],
-               pixels={k: tensors[f"pixels.{k}"].float() for k in ("levels", "ink", "grain")},
+               pixels=pixels,
                images=images, labels=labels, twin_distance=card["twin_distance"], card=card,
-               floors=lambda counts: frozen_floors(table, counts, int(scale_counts(counts, available).sum())),
+               floors=lambda counts: frozen_floors(table, counts, int(scale_counts(counts, available).sum()), pixels["levels"][:, 0]),
                most=lambda counts: table["n"][-1])
 
 # %% ../../nbs/evaluate/00_metrics.ipynb #3182bbf0
@@ -681,14 +685,14 @@ class Metric:
 
     @property
     def z(self):
-        """How far the value is from the real mean, on the worse side and at least 0; None if unknown.
+        """How far the value is from what genuine images get, real or perfect, on the worse side; 0 between the two, None if unknown.
         In units of the spread or of the value's own error, whichever is larger."""
         if self.value is None or self.real is None or not self.spread:
             return None
-        z = (self.value - self.real) / max(self.spread, self.error)
-        if self.better == "as real":
-            return abs(z)
-        return max(0.0, z if self.better == "lower" else -z)
+        floors = [self.real, self.real if self.perfect is None else self.perfect]
+        above, below = self.value - max(floors), min(floors) - self.value
+        worse = {"lower": above, "higher": below, "as real": max(above, below)}[self.better]
+        return max(0.0, worse) / max(self.spread, self.error)
 
 # %% ../../nbs/evaluate/00_metrics.ipynb #4624ff25
 STANDS_OUT = 4.0 # in `Metric.z`; genuine images get further in any of the metrics in fewer than 5 % of reports

@@ -339,8 +339,8 @@ class _Server(ThreadingHTTPServer):
     def handle_error(self, request, address): pass
 
 # %% ../../nbs/testing/02_gemini.ipynb #1c55f67a
-_prose = ("", "I cannot tell.", "7 or 1", "11", "```json\n{\"is_dig", "Yes, it shows a 0.", "No, it is not a 1.", "4/5", "3-4",
-          "\x1b[2J4?")
+_prose = ("", "I cannot tell.", "7 or 1", "11", "```json\n{\"is_dig", "Yes, it shows a 0.", "No, it is not a 1.", "4/5",
+          "3-4", "\x1b[2J4?")
 SURVIVABLE = [ # one of every kind of trouble that a client can survive
     *(act(kind) for kind in (*_nothing, "thought_only", "reset", "disconnect", "truncated", "delay")),
     *(act("status", code=code) for code in (500, 503, 504)),

@@ -8,7 +8,7 @@ __all__ = ['FAULTS', 'FLOOR_SIZES', 'SIZES', 'OUTSIDERS', 'mnist_parts', 'StopAt
            'published', 'with_floors', 'numbers_to_report', 'false_alarms', 'coverage', 'simulate', 'write_part',
            'Mixer', 'Outsider', 'train_outsider', 'Outsiders', 'control_images', 'curves', 'score', 'draw', 'main']
 
-# %% ../../nbs/testing/05_yardstick.ipynb #e3adbd6a
+# %% ../../nbs/testing/05_yardstick.ipynb #5c7a0668
 import argparse
 import hashlib
 import io
@@ -40,7 +40,7 @@ from ..train.callbacks import Callback
 from ..train.config import TrainConfig
 from ..train.trainer import Trainer
 
-# %% ../../nbs/testing/05_yardstick.ipynb #90064006
+# %% ../../nbs/testing/05_yardstick.ipynb #49b7be6a
 def mnist_parts() -> tuple:
     "`(for networks, for the reference and fresh images, test)`: about 20,000, 40,000 and 10,000 images of MNIST, as `ImageSet`s."
     root = os.environ.get("CCDIFF_MNIST")
@@ -49,7 +49,7 @@ def mnist_parts() -> tuple:
     rest, part = split_images(load_images("mnist", "train", root=root), 1 / 3, 2)
     return part, rest, load_images("mnist", "test", root=root)
 
-# %% ../../nbs/testing/05_yardstick.ipynb #5ca0f79a
+# %% ../../nbs/testing/05_yardstick.ipynb #558c5e3c
 class StopAt(Callback):
     "Stops training after a step."
     def __init__(self,
@@ -72,7 +72,7 @@ def early_samples(
     Trainer(config, run=False, callbacks=[StopAt(max(steps))]).fit()
     return torch.cat([draw_samples(load_pipeline(f"{run_id}@{step}", "cpu"), n=n, seed=seed)[0] for step in steps])
 
-# %% ../../nbs/testing/05_yardstick.ipynb #0ec65f7f
+# %% ../../nbs/testing/05_yardstick.ipynb #5a6408e6
 FAULTS = ("noise", "writing", "two digits", "bent", "early samples", "degraded")
 
 def draw_faults(
@@ -106,7 +106,7 @@ def draw_faults(
         torch.cat([blurred, noisy, fat])]
     return torch.cat(made).clamp(0, 1), torch.cat([torch.full((len(x),), 10 + i) for i, x in enumerate(made)])
 
-# %% ../../nbs/testing/05_yardstick.ipynb #be52347c
+# %% ../../nbs/testing/05_yardstick.ipynb #2bf2d01f
 def train_feature_net(
     kind: str,             # a name in `FEATURE_NETS`
     images: torch.Tensor,  # digits and faults, float32 (N, 1, 28, 28) in [0, 1]
@@ -138,7 +138,7 @@ def train_feature_net(
         p.data = p.data.half().float() # as it will be stored
     return net.eval()
 
-# %% ../../nbs/testing/05_yardstick.ipynb #88f605f4
+# %% ../../nbs/testing/05_yardstick.ipynb #178df13b
 def see(
     nets: list,       # `FeatureNet`s
     images: ImageSet, # what to look at
@@ -179,7 +179,7 @@ def raw_numbers(reference, seen):
     "{metric: (value, standard error)} of some images."
     return distance_metrics(reference, seen) | pair_metrics(reference, seen)
 
-# %% ../../nbs/testing/05_yardstick.ipynb #3a83971d
+# %% ../../nbs/testing/05_yardstick.ipynb #5e0b7ba9
 def draw_places(
     labels: torch.Tensor, # int64 (N,): the pool's
     n: int,               # how many
@@ -220,7 +220,7 @@ def measure_floors(
             row["spread"].append(float(f"{values['perfect'].std(ddof=1):.4g}"))
     return table
 
-# %% ../../nbs/testing/05_yardstick.ipynb #9d46fe85
+# %% ../../nbs/testing/05_yardstick.ipynb #3983a1c6
 def make(
     out,            # folder to write to; made if necessary
     cuts: int = 20, # for the floors
@@ -265,7 +265,7 @@ def make(
             temporary.write_bytes(data)
         print(f'    "eval_v2.{ending}": "{hashlib.sha256(data).hexdigest()}",')
 
-# %% ../../nbs/testing/05_yardstick.ipynb #d6aa91f8
+# %% ../../nbs/testing/05_yardstick.ipynb #6d962b28
 def published() -> tuple:
     "`(reference, whole, tested, fresh)`: the frozen reference, and as its networks see them the images it was cut from."
     part, rest, test = mnist_parts()
@@ -279,7 +279,7 @@ def with_floors(
 ) -> Reference:
     "The reference with the published floors."
     available = torch.bincount(reference.labels)
-    reference.floors = lambda counts: frozen_floors(table, counts, int(scale_counts(counts, available).sum()))
+    reference.floors = lambda counts: frozen_floors(table, counts, int(scale_counts(counts, available).sum()), reference.pixels["levels"][:, 0])
     return reference
 
 def numbers_to_report(
@@ -334,7 +334,7 @@ def false_alarms(
                       "z": [round(max((m.z or 0) for m in report.values() if not m.name.startswith("fd ")), 2) for report in reports]})
     return found
 
-# %% ../../nbs/testing/05_yardstick.ipynb #0eadb7c5
+# %% ../../nbs/testing/05_yardstick.ipynb #bd10ace5
 def coverage(
     reference: Reference, # the published one
     whole: ImageSet,      # images for the reference and fresh ones
@@ -343,8 +343,8 @@ def coverage(
     draws: int = 5,       # of each cut, kind and size
 ) -> list:
     """Rows {"images", "n", "metric", "draws", "deviation", "error", "covered", "differs"} for every metric.
-    The standard deviation of the value over draws, the mean standard error, the share of intervals that hold the mean, and the share of pairs
-    of draws that a test of their difference tells apart."""
+    For draws against one reference: the standard deviation of the value, the mean standard error, the share of intervals that hold the mean of the other
+    draws (widened by that mean's own error), and the share of pairs of draws that a test of their difference tells apart."""
     seen_whole, table = see(reference.nets, whole), reference.card["floors"]
     found = {}
     for cut in range(2000, 2000 + cuts):
@@ -362,19 +362,20 @@ def coverage(
                     places = torch.cat([o[i * n // 10:(i + 1) * n // 10] for o in order])
                     for name, m in numbers_to_report(own, pool.subset(places), pairs=n < sizes[-1]).items():
                         if m.error:
-                            found.setdefault((kind, n, name), []).append((m.value, m.error, *m.ci95))
+                            found.setdefault((kind, n, name), {}).setdefault(cut, []).append((m.value, m.error))
     rows = []
-    for (kind, n, name), numbers in found.items():
-        value, error, low, high = np.array(numbers).T
-        a, b = value[:len(value) // 2], value[-(len(value) // 2):]
-        both = np.hypot(error[:len(a)], error[-len(b):])
-        rows.append({"images": kind, "n": n, "metric": name, "draws": len(value), "deviation": float(f"{value.std(ddof=1):.3g}"),
+    for (kind, n, name), by_cut in found.items():
+        value, error = np.array(list(by_cut.values())).transpose(2, 0, 1) # (cuts, draws)
+        others = (value.sum(1, keepdims=True) - value) / (draws - 1)
+        a, b = np.triu_indices(draws, 1)
+        apart = np.abs(value[:, a] - value[:, b]) > 1.96 * np.hypot(error[:, a], error[:, b])
+        rows.append({"images": kind, "n": n, "metric": name, "draws": value.size, "deviation": float(f"{np.sqrt(value.var(1, ddof=1).mean()):.3g}"),
                      "error": float(f"{np.sqrt((error**2).mean()):.3g}"),
-                     "covered": round(float(((low <= value.mean()) & (value.mean() <= high)).mean()), 3),
-                     "differs": round(float((np.abs(a - b) > 1.96 * both).mean()), 3)})
+                     "covered": round(float((np.abs(value - others) <= 1.96 * error * math.sqrt(draws / (draws - 1))).mean()), 3),
+                     "differs": round(float(apart.mean()), 3)})
     return rows
 
-# %% ../../nbs/testing/05_yardstick.ipynb #e6d77f46
+# %% ../../nbs/testing/05_yardstick.ipynb #22006a71
 def simulate(
     out,            # the JSON file
     cuts: int = 4, # of the images
@@ -385,8 +386,8 @@ def simulate(
     judge = LocalJudge.load()
     reading = judge.read(test.images)
     hits = {"agreement": reading.digit == test.labels, "off_manifold": ~reading.is_digit}
-    write_part(out, "coverage", coverage(reference, rest, cuts + 2))
     write_part(out, "alarms", false_alarms(reference, whole, tested, hits, judge.card["measured"], cuts))
+    write_part(out, "coverage", coverage(reference, rest, cuts + 2))
 
 def write_part(
     out,       # a JSON file, perhaps not there yet
@@ -399,7 +400,7 @@ def write_part(
     with atomic_write(out) as temporary:
         temporary.write_text(json.dumps(parts | {name: found}, indent=0), encoding="utf-8")
 
-# %% ../../nbs/testing/05_yardstick.ipynb #9327dbf2
+# %% ../../nbs/testing/05_yardstick.ipynb #717850b5
 OUTSIDERS = ("residual", "patches")
 
 class Mixer(nn.Module):
@@ -473,7 +474,7 @@ def train_outsider(
             schedule.step()
     return net.eval()
 
-# %% ../../nbs/testing/05_yardstick.ipynb #fc7de831
+# %% ../../nbs/testing/05_yardstick.ipynb #3a908220
 class Outsiders:
     "Fréchet distances in the two networks, as multiples of what equally many fresh images get."
     def __init__(self,
@@ -510,7 +511,7 @@ class Outsiders:
         "The multiples, in the order of `OUTSIDERS`."
         return [d / p for d, p in zip(self.raw(ink), self.perfect[len(ink)])]
 
-# %% ../../nbs/testing/05_yardstick.ipynb #4d8c0b23
+# %% ../../nbs/testing/05_yardstick.ipynb #de9effa5
 def control_images(
     ink: torch.Tensor,    # fresh images, float32 (1000, 1, 28, 28) in [0, 1]
     labels: torch.Tensor, # int64 (1000,): a hundred of each class
@@ -576,7 +577,7 @@ def score(ink, labels, reference, judge, others):
             "witness": round(found["fd witness"].times_perfect, 3), "seconds": round(seconds, 2),
             "outsiders": dict(zip(OUTSIDERS, (round(d, 3) for d in others.distances(ink))))}
 
-# %% ../../nbs/testing/05_yardstick.ipynb #02452218
+# %% ../../nbs/testing/05_yardstick.ipynb #e721a423
 def draw(
     out,           # folder for the samples
     runs,          # run ids, finished
@@ -596,7 +597,7 @@ def draw(
             with atomic_write(file) as temporary:
                 torch.save({"images": images, "labels": labels, "how": how, "run": run}, temporary)
 
-# %% ../../nbs/testing/05_yardstick.ipynb #e71a3099
+# %% ../../nbs/testing/05_yardstick.ipynb #40fc9593
 def main(
     argv=None, # arguments, for tests; `None` for the command line
 ) -> int:
@@ -632,6 +633,6 @@ def main(
         parser.exit(2, f"error: {e}\n")
     return 0
 
-# %% ../../nbs/testing/05_yardstick.ipynb #0d049dfb
+# %% ../../nbs/testing/05_yardstick.ipynb #10db82f4
 if __name__ == "__main__" and globals().get("__spec__") is not None:
     sys.exit(main())

@@ -243,7 +243,7 @@ class FileItem:
     def read(self,
         limit: int = MAX_FILE,  # the most bytes it may have
     ) -> bytes:
-        "The bytes that were logged. `CcdiffError` if the file has others, is a link or too large; `OSError` if it is gone."
+        "The bytes that were logged. `CcdiffError` if the file has others, is a link or too large, `OSError` if gone."
         if self.path.parent.is_symlink():
             raise CcdiffError(f"{self.path.parent} is a symbolic link, which is not followed.")
         data = read_file(self.path, limit)
@@ -634,7 +634,7 @@ def close(self:LocalStore,
         self._write(lambda db: db.execute(sql, (_millis(), status, self.session)))
     finally:
         self.db.close()
-        if self._session_lock is not None:
+        if self._session_lock is not None and self._session_lock.fd is not None:  # not in a forked child
             _session_lock(self.path, self.session).unlink(missing_ok=True)
             self._session_lock.release()
 
@@ -745,7 +745,7 @@ def _history(run_id, root=None, to_the_root=True):
                 RecursionError, MemoryError) as error:
             name = chain[0].run_id if chain else run_id
             raise CcdiffError(f"the record of run {name!r} cannot be read ({type(error).__name__}: "
-                              f"{printable(error)[:200]}); `ccdiff-runs verify` says more.") from error
+                              f"{printable(error)[:200]}).") from error
 
 # %% ../../nbs/track/00_record.ipynb #7ff7a77f
 def _last_logged(history):
@@ -777,8 +777,8 @@ def _parent_meta(fork_run_id, fork_step, root):
         return {}
     end = max([end or 0, *saved])
     if fork_step > end:
-        raise CcdiffError(f"fork_step={step_text(fork_step / 1e6)} is beyond the end of run {fork_run_id!r}, which is at "
-                          f"step {step_text(end / 1e6)}; fork it there or earlier.")
+        raise CcdiffError(f"fork_step={step_text(fork_step / 1e6)} is beyond the end of run {fork_run_id!r}, which is "
+                          f"at step {step_text(end / 1e6)}; fork it there or earlier.")
     return meta
 
 # %% ../../nbs/track/00_record.ipynb #d4226cfe
@@ -935,7 +935,8 @@ def _points(table, history, match, span=(None, None), tail=None):
             value[:] = [segment.unpack(names[a][1], payload, names[a][0], s / 1e6) for s, a, payload in steps]
         ids = np.array(sorted(names), np.int64)
         paths = np.array([names[i][0] for i in ids.tolist()], object)
-        part = {"step": step, "attribute": paths[np.searchsorted(ids, attr)], "value": value, "ts": ts, "segment": place}
+        attribute = paths[np.searchsorted(ids, attr)]
+        part = {"step": step, "attribute": attribute, "value": value, "ts": ts, "segment": place}
         parts.append(pd.DataFrame(part | {"completion": c for c in completion}))
     points = pd.concat(parts, ignore_index=True)
     if len(parts) > 1:
@@ -1015,7 +1016,7 @@ def fetch_history(
         points = _points("metric", history, match, step_range)
         run_ids = np.array([segment.run_id for segment in history], object)
         points = points.assign(absolute_time=pd.to_datetime(points["ts"], unit="ms", utc=True),
-                               run=run_ids[points["segment"]], attribute=points["attribute"].astype(object))
+                               run=run_ids[points["segment"]])
     return points[["step", "attribute", "value", "absolute_time", "run"]].reset_index(drop=True)
 
 # %% ../../nbs/track/00_record.ipynb #4fc97dba
@@ -1186,14 +1187,17 @@ def _folder_name(name):
     "A short name of small letters, digits and `=_-`, the same for no two names; `name` itself if it is one."
     plain = re.sub(r"[^A-Za-z0-9=_-]", "_", name)[:60]
     is_device = re.fullmatch(r"con|prn|aux|nul|(com|lpt)\d", name)  # on Windows
-    return plain if name and plain.lower() == name and not is_device else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    if name and plain.lower() == name and not is_device:
+        return name
+    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 def download_files(
     files,             # a `FileItem`, several, or a Series or DataFrame from `fetch_series` or `fetch_runs_table`
     destination=None,  # the folder to copy to; None for the working directory
 ):
-    """Copy logged files to `<destination>/<run>/<attribute>/step_<step><ending>` (`file<ending>` if there is no step); a
-    `DataFrame` of the paths. Raises `OSError` if one is gone, `CcdiffError` if it is not what was logged. After `neptune_query.runs.download_files`."""
+    """Copy logged files to `<destination>/<run>/<attribute>/step_<step><ending>` (`file<ending>` if there is no step);
+    a `DataFrame` of the paths. Raises `OSError` if one is gone, `CcdiffError` if it is not what was logged. After
+    `neptune_query.runs.download_files`."""
     import pandas as pd
     if hasattr(files, "to_numpy"):
         files = files.to_numpy().ravel()

@@ -953,8 +953,18 @@ def _wide(histories, fields, tail):
     for run_id, points in histories.items():
         if tail is not None:
             points = points.groupby("attribute").tail(tail)
-        if len(points):
-            frames[run_id] = points.set_index(["step", "attribute"])[fields].unstack()
+        if not len(points):
+            continue
+        step = points["step"].to_numpy()
+        new = np.append(True, step[1:] != step[:-1])  # a pivot of pandas takes twice the memory
+        column, names = pd.factorize(points["attribute"])
+        tables = {}
+        for field in fields:
+            values = points[field].to_numpy()
+            table = np.full((new.sum(), len(names)), {"f": np.nan, "b": False}.get(values.dtype.kind), values.dtype)
+            table[new.cumsum() - 1, column] = values
+            tables[field] = pd.DataFrame(table, step[new], names)
+        frames[run_id] = pd.concat(tables, axis=1)
     if not frames:
         return pd.DataFrame(index=pd.MultiIndex.from_arrays([[], np.array([], float)], names=["run", "step"]))
     frame = pd.concat(frames, names=["run", "step"]).swaplevel(axis=1)

@@ -17,7 +17,7 @@ from scipy.stats import norm
 
 from ..core import CcdiffError
 from ..data import ImageSet, load_images
-from ..evaluate.evaluator import Evaluator, compare, mean_difference
+from ..evaluate.evaluator import Evaluator, compare, mean_difference, smallest_seen
 from ..evaluate.judge import blur
 from ..evaluate.metrics import wilson_interval
 from ..torch_utils import generator
@@ -43,8 +43,8 @@ def answer_rates(
                 if paired: b = np.where(rng.random(n) < 0.5, a, b) # the same noise, and half the time the same picture
                 middle, error = mean_difference(a, b, low, high, paired)
                 missed += abs(middle) > 1.96 * error
-                size = (seen_at + norm.isf(0.2)) * error / (high - low)
-                spoil = rng.random(n) < min(1, size * (high - low) / max((b - low).mean(), 1e-9))
+                size = smallest_seen(error, rows, (b - low).mean() / n)
+                spoil = rng.random(n) < min(1, size / max((b - low).mean(), 1e-9))
                 worse = np.where(spoil, low, b) # lowers the mean by `would_see`
                 middle, error = mean_difference(a, worse, low, high, paired)
                 seen += abs(middle) > seen_at * error

@@ -8,7 +8,7 @@ __all__ = ['FAULTS', 'FLOOR_SIZES', 'SIZES', 'OUTSIDERS', 'mnist_parts', 'StopAt
            'published', 'with_floors', 'numbers_to_report', 'false_alarms', 'coverage', 'simulate', 'write_part',
            'Mixer', 'Outsider', 'train_outsider', 'Outsiders', 'control_images', 'curves', 'score', 'draw', 'main']
 
-# %% ../../nbs/testing/05_yardstick.ipynb #5c7a0668
+# %% ../../nbs/testing/05_yardstick.ipynb #3f632255
 import argparse
 import hashlib
 import io
@@ -40,7 +40,7 @@ from ..train.callbacks import Callback
 from ..train.config import TrainConfig
 from ..train.trainer import Trainer
 
-# %% ../../nbs/testing/05_yardstick.ipynb #49b7be6a
+# %% ../../nbs/testing/05_yardstick.ipynb #27fc672c
 def mnist_parts() -> tuple:
     "`(for networks, for the reference and fresh images, test)`: about 20,000, 40,000 and 10,000 images of MNIST, as `ImageSet`s."
     root = os.environ.get("CCDIFF_MNIST")
@@ -49,7 +49,7 @@ def mnist_parts() -> tuple:
     rest, part = split_images(load_images("mnist", "train", root=root), 1 / 3, 2)
     return part, rest, load_images("mnist", "test", root=root)
 
-# %% ../../nbs/testing/05_yardstick.ipynb #558c5e3c
+# %% ../../nbs/testing/05_yardstick.ipynb #2855afe6
 class StopAt(Callback):
     "Stops training after a step."
     def __init__(self,
@@ -72,7 +72,7 @@ def early_samples(
     Trainer(config, run=False, callbacks=[StopAt(max(steps))]).fit()
     return torch.cat([draw_samples(load_pipeline(f"{run_id}@{step}", "cpu"), n=n, seed=seed)[0] for step in steps])
 
-# %% ../../nbs/testing/05_yardstick.ipynb #5a6408e6
+# %% ../../nbs/testing/05_yardstick.ipynb #eea5bd92
 FAULTS = ("noise", "writing", "two digits", "bent", "early samples", "degraded")
 
 def draw_faults(
@@ -106,7 +106,7 @@ def draw_faults(
         torch.cat([blurred, noisy, fat])]
     return torch.cat(made).clamp(0, 1), torch.cat([torch.full((len(x),), 10 + i) for i, x in enumerate(made)])
 
-# %% ../../nbs/testing/05_yardstick.ipynb #2bf2d01f
+# %% ../../nbs/testing/05_yardstick.ipynb #44c364db
 def train_feature_net(
     kind: str,             # a name in `FEATURE_NETS`
     images: torch.Tensor,  # digits and faults, float32 (N, 1, 28, 28) in [0, 1]
@@ -138,7 +138,7 @@ def train_feature_net(
         p.data = p.data.half().float() # as it will be stored
     return net.eval()
 
-# %% ../../nbs/testing/05_yardstick.ipynb #178df13b
+# %% ../../nbs/testing/05_yardstick.ipynb #c558bd5f
 def see(
     nets: list,       # `FeatureNet`s
     images: ImageSet, # what to look at
@@ -179,7 +179,7 @@ def raw_numbers(reference, seen):
     "{metric: (value, standard error)} of some images."
     return distance_metrics(reference, seen) | pair_metrics(reference, seen)
 
-# %% ../../nbs/testing/05_yardstick.ipynb #5e0b7ba9
+# %% ../../nbs/testing/05_yardstick.ipynb #772bc523
 def draw_places(
     labels: torch.Tensor, # int64 (N,): the pool's
     n: int,               # how many
@@ -220,7 +220,7 @@ def measure_floors(
             row["spread"].append(float(f"{values['perfect'].std(ddof=1):.4g}"))
     return table
 
-# %% ../../nbs/testing/05_yardstick.ipynb #3983a1c6
+# %% ../../nbs/testing/05_yardstick.ipynb #fa2ccb6a
 def make(
     out,            # folder to write to; made if necessary
     cuts: int = 20, # for the floors
@@ -265,7 +265,7 @@ def make(
             temporary.write_bytes(data)
         print(f'    "eval_v2.{ending}": "{hashlib.sha256(data).hexdigest()}",')
 
-# %% ../../nbs/testing/05_yardstick.ipynb #6d962b28
+# %% ../../nbs/testing/05_yardstick.ipynb #adb9a836
 def published() -> tuple:
     "`(reference, whole, tested, fresh)`: the frozen reference, and as its networks see them the images it was cut from."
     part, rest, test = mnist_parts()
@@ -334,7 +334,7 @@ def false_alarms(
                       "z": [round(max((m.z or 0) for m in report.values() if not m.name.startswith("fd ")), 2) for report in reports]})
     return found
 
-# %% ../../nbs/testing/05_yardstick.ipynb #bd10ace5
+# %% ../../nbs/testing/05_yardstick.ipynb #31444dac
 def coverage(
     reference: Reference, # the published one
     whole: ImageSet,      # images for the reference and fresh ones
@@ -375,7 +375,7 @@ def coverage(
                      "differs": round(float(apart.mean()), 3)})
     return rows
 
-# %% ../../nbs/testing/05_yardstick.ipynb #22006a71
+# %% ../../nbs/testing/05_yardstick.ipynb #aed40a3f
 def simulate(
     out,            # the JSON file
     cuts: int = 4, # of the images
@@ -400,7 +400,7 @@ def write_part(
     with atomic_write(out) as temporary:
         temporary.write_text(json.dumps(parts | {name: found}, indent=0), encoding="utf-8")
 
-# %% ../../nbs/testing/05_yardstick.ipynb #717850b5
+# %% ../../nbs/testing/05_yardstick.ipynb #67c81c69
 OUTSIDERS = ("residual", "patches")
 
 class Mixer(nn.Module):
@@ -474,7 +474,7 @@ def train_outsider(
             schedule.step()
     return net.eval()
 
-# %% ../../nbs/testing/05_yardstick.ipynb #3a908220
+# %% ../../nbs/testing/05_yardstick.ipynb #cb6a421d
 class Outsiders:
     "Fréchet distances in the two networks, as multiples of what equally many fresh images get."
     def __init__(self,
@@ -511,7 +511,7 @@ class Outsiders:
         "The multiples, in the order of `OUTSIDERS`."
         return [d / p for d, p in zip(self.raw(ink), self.perfect[len(ink)])]
 
-# %% ../../nbs/testing/05_yardstick.ipynb #de9effa5
+# %% ../../nbs/testing/05_yardstick.ipynb #cbd5fc6e
 def control_images(
     ink: torch.Tensor,    # fresh images, float32 (1000, 1, 28, 28) in [0, 1]
     labels: torch.Tensor, # int64 (1000,): a hundred of each class
@@ -577,7 +577,7 @@ def score(ink, labels, reference, judge, others):
             "witness": round(found["fd witness"].times_perfect, 3), "seconds": round(seconds, 2),
             "outsiders": dict(zip(OUTSIDERS, (round(d, 3) for d in others.distances(ink))))}
 
-# %% ../../nbs/testing/05_yardstick.ipynb #e721a423
+# %% ../../nbs/testing/05_yardstick.ipynb #3663d1cf
 def draw(
     out,           # folder for the samples
     runs,          # run ids, finished
@@ -597,7 +597,7 @@ def draw(
             with atomic_write(file) as temporary:
                 torch.save({"images": images, "labels": labels, "how": how, "run": run}, temporary)
 
-# %% ../../nbs/testing/05_yardstick.ipynb #40fc9593
+# %% ../../nbs/testing/05_yardstick.ipynb #26bd8f58
 def main(
     argv=None, # arguments, for tests; `None` for the command line
 ) -> int:
@@ -633,6 +633,6 @@ def main(
         parser.exit(2, f"error: {e}\n")
     return 0
 
-# %% ../../nbs/testing/05_yardstick.ipynb #10db82f4
+# %% ../../nbs/testing/05_yardstick.ipynb #a7c840ec
 if __name__ == "__main__" and globals().get("__spec__") is not None:
     sys.exit(main())

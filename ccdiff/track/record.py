@@ -935,7 +935,7 @@ def _points(table, history, match, span=(None, None), tail=None):
             value[:] = [segment.unpack(names[a][1], payload, names[a][0], s / 1e6) for s, a, payload in steps]
         ids = np.array(sorted(names), np.int64)
         paths = np.array([names[i][0] for i in ids.tolist()], object)
-        attribute = paths[np.searchsorted(ids, attr)]
+        attribute = pd.Series(paths[np.searchsorted(ids, attr)], dtype=object)  # as texts they would be copies
         part = {"step": step, "attribute": attribute, "value": value, "ts": ts, "segment": place}
         parts.append(pd.DataFrame(part | {"completion": c for c in completion}))
     points = pd.concat(parts, ignore_index=True)

@@ -33,7 +33,7 @@ from .. import __version__
 from ..core import CcdiffError, atomic_write, check_choice, check_int, run_dir
 from ..data import ImageSet, class_keys, data_dir, image_grid, load_images, resize_images
 from .controls import control_rows, corrected, judge_trust, make_controls
-from .gemini import DEFAULT_MODEL, GeminiJudge, make_prompts
+from .gemini import DEFAULT_MODEL, GeminiJudge
 from .judge import FAMILIES, JUDGES, QUESTIONS, LocalJudge
 from .metrics import PROTOCOL, Reference, measure, wilson_interval
 from ..folders import resolve_checkpoint

@@ -396,7 +396,7 @@ def draw_by_class(
     counts: torch.Tensor, # int64 (K,): how many of each class, at most as many as there are
     g: torch.Generator,   # the numbers drawn
 ) -> torch.Tensor:
-    "Places of so many images of every class, int64, in random order."
+    "Places of so many images of every class, int64 `(M,)`, in random order."
     order = torch.randperm(len(labels), generator=g)
     return torch.cat([order[labels[order] == c][:n] for c, n in enumerate(counts.tolist())])
 

@@ -42,7 +42,8 @@ from ..train.trainer import Trainer
 
 # %% ../../nbs/testing/05_yardstick.ipynb #27fc672c
 def mnist_parts() -> tuple:
-    "`(for networks, for the reference and fresh images, test)`: about 20,000, 40,000 and 10,000 images of MNIST, as `ImageSet`s."
+    """`(for networks, for the reference and fresh images, test)`: about 20,000, 40,000 and 10,000 images of MNIST, as
+    `ImageSet`s. `CcdiffError` without $CCDIFF_MNIST."""
     root = os.environ.get("CCDIFF_MNIST")
     if not root:
         raise CcdiffError("set CCDIFF_MNIST to a folder with MNIST.")
@@ -65,7 +66,7 @@ def early_samples(
     n: int = 1000,              # samples at each, all from the same noise
     seed: int = 11,             # of the training
 ) -> torch.Tensor:
-    "Samples of `fast` from the beginning of its training, uint8 `(len(steps) * n, 1, 28, 28)`."
+    "Samples of `fast` from the beginning of its training, uint8 `(N, 1, 28, 28)`, n for each of the steps."
     run_id = f"early-{seed}"
     config = TrainConfig.preset("fast", seed=seed, run_id=run_id, checkpoint_interval=100, num_inference_steps=0, watch_every=0,
                                 show_progress=False, dataset="mnist", data_dir=os.environ["CCDIFF_MNIST"], threads=1)
@@ -78,7 +79,7 @@ FAULTS = ("noise", "writing", "two digits", "bent", "early samples", "degraded")
 def draw_faults(
     ink: torch.Tensor,    # real images, float32 (N, 1, 28, 28) in [0, 1]
     labels: torch.Tensor, # int64 (N,)
-    early: torch.Tensor,  # of `early_samples`, float32 in [0, 1]
+    early: torch.Tensor,  # of `early_samples`, float32 (M, 1, 28, 28) in [0, 1]
     n: int,               # images of each kind
     g: torch.Generator,   # the numbers drawn
 ) -> tuple:
@@ -175,7 +176,10 @@ def cut_reference(
     )
     return reference, whole.subset(places)
 
-def raw_numbers(reference, seen):
+def raw_numbers(
+    reference: Reference, # what to compare with
+    seen,                 # what `Reference.see` found in some images
+):
     "{metric: (value, standard error)} of some images."
     return distance_metrics(reference, seen) | pair_metrics(reference, seen)
 
@@ -186,7 +190,8 @@ def draw_places(
     balanced: bool,       # as many of each class, or as they come
     g: torch.Generator,   # the numbers drawn
 ) -> torch.Tensor:
-    "Places of n images; fewer where a class has too few. All of them, as they come, if there are not more than n."
+    """Places of n images, int64 `(n,)`; fewer where a class has too few. All of them, as they come, if there are not more
+    than n."""
     if n >= len(labels):
         return torch.arange(len(labels))
     if balanced:
@@ -496,13 +501,16 @@ class Outsiders:
             self.perfect[n] = np.mean(draws, 0).tolist()
 
     @staticmethod
-    def mixed(features, labels):
+    def mixed(
+        features, # float32 (N, D)
+        labels):  # int64 (N,)
         "Mean and covariance with as many of each class."
         means, covs = class_moments([features], labels, 10)[0]
         mean = means.mean(0)
         return mean, covs.mean(0) + (means - mean).T @ (means - mean) / 10
 
-    def raw(self, ink):
+    def raw(self,
+        ink): # float32 (N, 1, 28, 28) in [0, 1]
         "The distances themselves."
         return [frechet_distance(f, *m)[0] for f, m in zip(image_features(self.nets, ink), self.moments)]
 
@@ -566,8 +574,14 @@ def curves(
     rows.append({"run": "t10k", "n": 2000, **score(to_ink(test.images[even]), test.labels[even], reference, judge, others)})
     write_part(out, "samplers", rows)
 
-def score(ink, labels, reference, judge, others):
-    "What is stored of some images."
+def score(
+    ink,       # float32 (N, 1, 28, 28) in [0, 1]
+    labels,    # int64 (N,)
+    reference, # a `Reference`
+    judge,     # a `LocalJudge`
+    others,    # `Outsiders`
+) -> dict:
+    "What is stored of some images: metrics, headline, the witness, the outsiders, and the seconds it took."
     began = time.process_time()
     found = measure(ink, labels, reference, judge=judge, value_range="0..1")
     seconds = time.process_time() - began

@@ -676,13 +676,19 @@ class Segment:
         cases = " ".join(f"WHEN session <= {session} THEN {step}" for step, session in cases.items())
         return f"step <= CASE WHEN session IS NULL THEN -1 {cases} END"
 
-    def names(self, kinds, match):
+    def names(self,
+        kinds,  # names of kinds, such as "metric"
+        match): # whether an attribute's path is wanted
         "`{attribute's number: (path, kind)}`."
         rows = self.db.execute("SELECT id, path, kind FROM attr")
         names = {i: (printable(path), kind) for i, path, kind in rows if kind in kinds and len(path) <= 1024}
         return {i: (path, kind) for i, (path, kind) in names.items() if match(path)}
 
-    def unpack(self, kind, value, path, step=None):
+    def unpack(self,
+        kind,       # "string", "histogram", "file" or "config"
+        value,      # what the record holds
+        path,       # the attribute's
+        step=None): # in a series
         "A value that was logged; `None` and a warning if it cannot be read."
         try:
             return _unpack(kind, value, self.path.parent, run_id=self.run_id, attribute_path=path, step=step)
@@ -690,7 +696,8 @@ class Segment:
             at = "" if step is None else f" at step {step_text(step)}"
             self.warn(f"{path}{at} cannot be read ({type(error).__name__}: {printable(error)[:100]})")
 
-    def warn(self, problem):
+    def warn(self,
+        problem): # a sentence
         "Note what is missing, and say it once."
         self.problems.append(problem)
         _warn_once(f"Run {self.run_id!r}: {problem}")

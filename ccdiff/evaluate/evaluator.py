@@ -21,7 +21,6 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-import jinja2
 import numpy as np
 import torch
 from fastcore.basics import patch
@@ -39,6 +38,7 @@ from .metrics import PROTOCOL, Reference, measure, wilson_interval
 from ..folders import resolve_checkpoint
 from ..model.pipeline import ClassConditionedPipeline, sample_images
 from ..plots import png, save_image
+from ..track.report import render_page
 from ..train.config import TrainConfig
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #0f32ccea
@@ -720,14 +720,6 @@ def compare(
     return rows
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #cc7b3ab3
-@cache
-def _template():
-    "The page's template."
-    pages = jinja2.Environment(loader=jinja2.PackageLoader("ccdiff"), autoescape=True, trim_blocks=True,
-                               lstrip_blocks=True)
-    pages.filters |= {"number": _number, "of": _of}
-    return pages.get_template("evaluation.html")
-
 def _by_class(targets, most=None):
     "{class: the samples' places, at most `most`}, class by class."
     places = {}
@@ -757,13 +749,12 @@ def report_html(
         mark, said = _verdict(report, i)
         return {"mark": mark, "said": said, "png": base64.b64encode(png(_pil(report.images[i]))).decode()}
 
-    samples = {data["classes"][target]: map(sample,
-                                            places) for target, places in _by_class(data["targets"], 20).items()}
+    by_class = _by_class(data["targets"], 20)
+    samples = {data["classes"][target]: map(sample, places) for target, places in by_class.items()}
     about = json.dumps({"settings": data["settings"], "software": data["software"]}, indent=1, ensure_ascii=False)
-    return _template().render(page=page, d=data, headline=report.headline, judges=list(data["judges"].values()),
-                              samples=samples, about=about,
-                              questions=QUESTIONS, asked=_asked, remarks=_remarks,
-                              missing=_missing_metrics(data["metrics"]))
+    return render_page("evaluation.html", {"number": _number, "of": _of}, page=page, d=data, headline=report.headline,
+                       judges=list(data["judges"].values()), samples=samples, about=about, questions=QUESTIONS,
+                       asked=_asked, remarks=_remarks, missing=_missing_metrics(data["metrics"]))
 
 @patch
 def _repr_html_(self:Report): return report_html(self, page=False)

@@ -580,15 +580,15 @@ def measured_floors(
 # %% ../../nbs/evaluate/00_metrics.ipynb #1aba53c6
 @patch(cls_method=True)
 def fit(cls: Reference,
-        images: ImageSet,                  # what the model was trained on, at least 200 images
+        images: ImageSet,                  # what the model was trained on, at least 60 images
         held_out: ImageSet | None = None,  # other real images of the same classes
         seed: int = 0) -> Reference:       # for the cut
     """A reference from any image set, in the protocol's networks; the half that is not reference gives the floors.
-    `CcdiffError` for fewer than 200 images, a slice of MNIST, and held-out images of another shape or other classes."""
+    `CcdiffError` for fewer than 60 images, a slice of MNIST, and held-out images of another shape or other classes."""
     images = images.to("cpu")
     refuse_prefix(images)
-    if len(images) < 200:
-        raise CcdiffError(f"a reference needs at least 200 real images; {images.name} has {len(images)}.")
+    if len(images) < 60:
+        raise CcdiffError(f"a reference needs at least 60 real images; {images.name} has {len(images)}.")
     if held_out and (held_out.images.shape[1:], held_out.class_names) != (images.images.shape[1:], images.class_names):
         raise CcdiffError(f"held_out has other classes or another shape than the images: {held_out!r}, not {images!r}.")
     kept, pool = split_images(images, max(0.5, min(0.6, 1000 / len(images))), seed)

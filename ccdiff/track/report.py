@@ -305,14 +305,15 @@ def report_data(
 @functools.cache
 def _templates():
     "The templates of the package; everything that is put into one is escaped."
-    return jinja2.Environment(loader=jinja2.PackageLoader("ccdiff"), autoescape=True, undefined=jinja2.StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True)
+    return jinja2.Environment(loader=jinja2.PackageLoader("ccdiff"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
 
 def render_page(
-    template: str, # a file in ccdiff/templates, such as runs.html
-    **values,      # what the template names
+    template: str,        # a file in ccdiff/templates, such as runs.html
+    filters: dict = None, # functions that the template applies to values, by name
+    **values,             # what the template names
 ) -> str:
     "A page as one text, with style and script inside; every value is escaped."
+    _templates().filters.update(filters or {})
     return _templates().get_template(template).render(colors=COLORS, marks=[*MARKERS.values()], **values)
 
 def report_html(

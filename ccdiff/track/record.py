@@ -983,8 +983,14 @@ def _wide(histories, fields, tail):
 def _with_previews(points, previews):
     "Final points and those previews that none of them has ended."
     import pandas as pd
-    final = previews["attribute"].map(points.groupby("attribute")["step"].max())
-    previews = previews[~(previews["step"] <= final)]
+    ended = np.zeros(len(previews), bool)
+    for attribute in previews["attribute"].unique():
+        final, these = points[points["attribute"] == attribute], (previews["attribute"] == attribute).to_numpy()
+        steps, step = final["step"].to_numpy(), previews["step"].to_numpy()[these]
+        newest = np.append(np.maximum.accumulate(final["ts"].to_numpy()[::-1])[::-1], -1)  # at this step or a later one
+        after = newest[np.searchsorted(steps, step, "right")]
+        ended[these] = np.isin(step, steps) | (after >= previews["ts"].to_numpy()[these])
+    previews = previews[~ended]
     points = points.assign(is_preview=False, preview_completion=1.0)
     previews = previews.rename(columns={"completion": "preview_completion"}).assign(is_preview=True)
     return pd.concat([points, previews]).sort_values("step", kind="stable") if len(previews) else points

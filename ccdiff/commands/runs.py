@@ -219,8 +219,8 @@ def _short(text, width=100):
 
 # %% ../../nbs/commands/02_runs.ipynb #f990ecbb
 def _fold(names, prefix="", most=12):
-    """`[(name, 1)]` of attributes, but a folder with more than `most` of them in more than six folders is one `(folder,
-    how many)`."""
+    """`[(name, 1)]` of attributes, but a folder with more than `most` of them, or with more in more than six folders, is
+    one `(folder, how many)`."""
     names = list(names)
     if len(names) <= most: return [(n, 1) for n in names]
     folders = {}
@@ -229,6 +229,7 @@ def _fold(names, prefix="", most=12):
         folders.setdefault(prefix + head + slash, []).append(n)
     inner = {f: members for f, members in folders.items() if f.endswith("/")}
     lines = [(f, 1) for f in folders if f not in inner]
+    if prefix and len(lines) > most: lines = [(prefix, len(lines))]
     if prefix and len(inner) > 6: return lines + [(prefix, sum(map(len, inner.values())))]
     return lines + [line for f, members in inner.items() for line in _fold(members, f, most)]
 

@@ -565,6 +565,8 @@ def measured_floors(
     perfect = measured(fresh, most(fresh))
     real = perfect if held_out is None else measured(held_out, most(held_out))
     n = int(counts.sum())
+    if held_out is not None and int(most(held_out).sum()) < n: # the distance of fewer images is larger
+        real = {name: values for name, values in real.items() if not name.startswith("fd")}
     small = scale_counts(counts, torch.bincount(fresh.labels, minlength=len(counts)) // 4)
     small_n = int(small.sum())
     apart = perfect if small_n >= n else measured(fresh, small) if small_n > 1 else {}
@@ -687,9 +689,9 @@ class Metric:
     def z(self):
         """How far the value is from what genuine images get, real or perfect, on the worse side; 0 between the two, None if unknown.
         In units of the spread or of the value's own error, whichever is larger."""
-        if self.value is None or self.real is None or not self.spread:
+        floors = [floor for floor in (self.real, self.perfect) if floor is not None]
+        if self.value is None or not floors or not self.spread:
             return None
-        floors = [self.real, self.real if self.perfect is None else self.perfect]
         above, below = self.value - max(floors), min(floors) - self.value
         worse = {"lower": above, "higher": below, "as real": max(above, below)}[self.better]
         return max(0.0, worse) / max(self.spread, self.error)
@@ -715,8 +717,8 @@ class Metrics(dict):
         words, fd, off = [], self.get("fd"), self.get("off_manifold")
         if fd and fd.times_perfect:
             low, high = (max(0.0, bound / fd.perfect) for bound in fd.ci95)
-            words.append(f"{fd.times_perfect:.2f} × a perfect sampler [{low:.2f}, {high:.2f}] at n = {fd.n:,} "
-                         f"({fd.times_real:.2f} × held-out real images)")
+            beside = f" ({fd.times_real:.2f} × held-out real images)" if fd.times_real else ""
+            words.append(f"{fd.times_perfect:.2f} × a perfect sampler [{low:.2f}, {high:.2f}] at n = {fd.n:,}{beside}")
         if off and off.value is not None:
             words.append(f"{off.value:.1%} off the manifold [{off.ci95[0]:.1%}, {off.ci95[1]:.1%}] (real: {off.real:.1%})")
         names = self.stand_out()

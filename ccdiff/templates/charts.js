@@ -59,7 +59,7 @@ function frame(svg, x, y, whole) { // axes; x and y are {low, high}; returns the
   box.step = pixel => x.low + (pixel - box.left) / (box.right - box.left) * (x.high - x.low);
   const [steps, between] = ticks(x.low, x.high, 4, whole);
   for (const v of steps) add(svg, "text", {x: box.x(v), y: box.bottom + 15, "text-anchor": "middle"}, label(v, between));
-  const [levels, apart] = ticks(y.low, y.high, 4);
+  const [levels, apart] = ticks(y.low, y.high, 5);
   for (const v of levels) {
     add(svg, "line", {class: "rule", x1: box.left, x2: box.right, y1: box.y(v), y2: box.y(v)});
     const text = y.log ? number(+(10 ** v).toPrecision(2)) : label(v, apart);

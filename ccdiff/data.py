@@ -845,7 +845,7 @@ def _load_hf(spec, split, root, options):
     for key in given:
         check_choice("option", key, ["image", "label", "config"], hint="Write hf:NAME,image=COLUMN,label=COLUMN.")
     tables = _hf_dataset(source, given.get("config"))
-    datasets = importlib.import_module("datasets")
+    import datasets
     parts = _find_parts(list(tables), spec)
     if not parts and len(tables) > 1:
         raise CcdiffError(f"{spec} has the parts {', '.join(map(repr, tables))}, and none of them is called train.")

@@ -336,6 +336,7 @@ def grade(self: LocalJudge,
     """The `Grades` of a batch; nothing is ever missing.
     `CcdiffError` for images that cannot be read, and for targets that are not classes or not as many."""
     targets = targets.tolist() if hasattr(targets, "tolist") else targets
+    targets = [targets] if isinstance(targets, (int, float)) else targets
     targets = [check_int("target", t, 0, len(self.card["classes"]) - 1) for t in targets]
     if len(targets) != len(images):
         raise CcdiffError(f"there are {len(images)} images and {len(targets)} targets.")

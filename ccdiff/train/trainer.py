@@ -176,6 +176,9 @@ def _load_images(self:Trainer, images) -> ImageSet:
                                    background=config.background, fit=config.fit, skip_damaged=config.skip_damaged)
         if self.accelerator.num_processes > 1: self.on_main(lambda: load().summary())
         with self.accelerator.local_main_process_first(): images = load()
+    counts = torch.bincount(images.labels.cpu(), minlength=images.num_classes)
+    if empty := [name for name, n in zip(images.class_names, counts) if n == 0]:
+        warnings.warn(f"there is no image of {', '.join(empty)}; such a class is drawn as noise", stacklevel=4)
     return images.to(self.accelerator.device)
 
 @patch

@@ -300,7 +300,12 @@ class Site:
         self.folder, self.root = Path(pages), Path(root)
         settings = _settings(self.root)
         self.address = settings["doc_host"] + settings["doc_baseurl"]
-        self.repository = f"{settings['git_url']}/blob/{settings['branch']}"
+        project, branch = settings["git_url"].removeprefix("https://github.com/"), settings["branch"]
+        self.file_addresses = [
+            f"{settings['git_url']}/blob/{branch}/",
+            f"https://raw.githubusercontent.com/{project}/{branch}/",             # pictures of README.md
+            f"https://colab.research.google.com/github/{project}/blob/{branch}/", # a notebook to run
+        ]
         self.books = sorted(nbglob(self.folder, as_path=True))
         self.pages = {str(book.relative_to(self.folder).with_name(page_name(book))): book for book in self.books}
 
@@ -310,8 +315,9 @@ class Site:
     ) -> str | None:
         "What is wrong with a link, or None."
         target = unquote(target)
-        if target.startswith(self.repository + "/"):
-            file, anchor = self.root/target.removeprefix(self.repository + "/").partition("#")[0], ""
+        address = next((start for start in self.file_addresses if target.startswith(start)), None)
+        if address:
+            file, anchor = self.root/target.removeprefix(address).partition("#")[0], ""
         elif target.startswith(self.address):
             name, _, anchor = target.removeprefix(self.address).lstrip("/").partition("#")
             file = self.pages.get(name or "index.html", self.folder/name)

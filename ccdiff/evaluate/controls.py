@@ -6,8 +6,6 @@
 __all__ = ['Controls', 'make_controls', 'control_rows', 'corrected', 'judge_trust']
 
 # %% ../../nbs/evaluate/03_controls.ipynb #bacfd640
-#| code-fold: true
-#| code-summary: "Imports"
 from dataclasses import dataclass
 
 import numpy as np

@@ -8,8 +8,6 @@ __all__ = ['TEXTS', 'STYLES', 'FEATURES', 'DEFAULT_MODEL', 'PRICES', 'pixels', '
            'read_response', 'Session', 'Reply', 'Collector', 'minutes', 'GeminiGrades', 'classify_error', 'cost_table']
 
 # %% ../../nbs/evaluate/02_gemini.ipynb #2a43f57e
-#| code-fold: true
-#| code-summary: "Imports"
 import copy
 import hashlib
 import io

@@ -11,8 +11,6 @@ __all__ = ['QUESTIONS', 'GRADE_CUTS', 'HUMAN_MEAN', 'JUDGES', 'TRAIN_LETTERS', '
            'corrupt', 'recolour']
 
 # %% ../../nbs/evaluate/01_judge.ipynb #85981db7
-#| code-fold: true
-#| code-summary: "Imports"
 import hashlib
 import json
 import math

@@ -5,12 +5,11 @@
 # %% auto #0
 __all__ = ['MAX_STEP', 'MAX_FILE', 'RECORD', 'Histogram', 'File', 'plain_step', 'step_text', 'plain_metric', 'plain_text',
            'plain_config', 'unnest', 'plain_values', 'plain_histogram', 'FileItem', 'store_file', 'EmptyRecord',
-           'LocalStore', 'Segment', 'open_run', 'list_runs', 'fetch_metrics', 'fetch_history', 'fetch_series',
-           'last_step', 'last_steps', 'list_attributes', 'fetch_runs_table', 'download_files', 'verify_record']
+           'LocalStore', 'Segment', 'open_run', 'edit_record', 'list_runs', 'fetch_metrics', 'fetch_history',
+           'fetch_series', 'last_step', 'last_steps', 'list_attributes', 'fetch_runs_table', 'download_files',
+           'verify_record']
 
 # %% ../../nbs/track/00_record.ipynb #9d1b8b41
-#| code-fold: true
-#| code-summary: "Imports"
 import hashlib
 import io
 import itertools
@@ -833,6 +832,21 @@ def open_run(
     except FileExistsError:
         raise CcdiffError(f"run {run_id!r} exists; resume it, fork it, or give this one another run_id.") from None
     return LocalStore(path, "resume" if resume else "fork" if fork else "new", resume_step)
+
+# %% ../../nbs/track/00_record.ipynb #ff4ab6aa
+@contextmanager
+def edit_record(
+    run_id: str,  # the run's id
+    root: str | Path | None = None,  # the runs directory; None for the default
+):
+    """A context manager that yields a connection to a run's record, as one transaction that belongs to no session.
+    Raises `CcdiffError` for a run without a record, and for one that cannot be written."""
+    path = run_dir(run_id, root) / RECORD
+    try:
+        with _open_record(path), closing(_connect(path, wait=10)) as db, db:
+            yield db
+    except sqlite3.Error as error:
+        raise CcdiffError(f"the record of run {run_id!r} cannot be changed ({printable(error)}).") from error
 
 # %% ../../nbs/track/00_record.ipynb #ae1b5cfd
 def _pattern(text):

@@ -7,8 +7,6 @@ __all__ = ['TRACKERS', 'Sink', 'neptune_problem', 'neptune_waiting', 'send_queue
            'make_sinks', 'sync_offline']
 
 # %% ../../nbs/track/01_sinks.ipynb #99675440
-#| code-fold: true
-#| code-summary: "Imports"
 import atexit
 import base64
 import hashlib

@@ -234,12 +234,14 @@ class ClassRenderer(BasicMarkdownRenderer):
         if inspect.isclass(sym):
             maker = next(c for c in sym.__mro__ if "__init__" in vars(c))
             if maker.__module__.split(".")[0] in (sym.__module__.split(".")[0], "ccdiff"):
-                self.dm = str(self.dm).replace("def", "class", 1)
+                self.dm = str(self.dm).replace("def", "class", 1).removesuffix(":")
             else:
                 bases = ", ".join(base.__name__ for base in sym.__bases__ if base is not object)
                 self.dm = f"class {self.nm}({bases})" if bases else f"class {self.nm}"
 
     def _repr_markdown_(self):
+        if self.nm.startswith("_"): # a method that is patched into a private class
+            return ""
         text = super()._repr_markdown_()
         if not inspect.isclass(self.sym):
             return text

@@ -506,7 +506,6 @@ def fetch_evaluations(
     (images that were judged), settings (a dict; empty if they are not known), scores `{"local": {"correct_digit": 0.97}}`
     by judge, and metrics `{"fd": 3.2, "fd_perfect": 2.2}`. Raises `CcdiffError` for a run without a record."""
     points = fetch_metrics(runs, _score_path.pattern, root=root, lineage_to_the_root=False)
-    configs = fetch_runs_table(runs, r"^evals/(\S*=\S*/)?config/\w+$", root=root)
     found = {}
     for path in points:
         match = _score_path.fullmatch(path)
@@ -522,12 +521,13 @@ def fetch_evaluations(
             else:
                 row["n"] = max(row["n"] or 0, int(value))
     rows = []
+    configs = {run_id: fetch_runs_table([run_id], "^evals/.*config/", root=root).iloc[0] for run_id, _, _ in found}
     for (run_id, step, name), row in found.items():
         folder = f"evals/{name}/config" if name else "evals/config"
-        known = configs.loc[run_id].dropna().to_dict() if run_id in configs.index else {}
+        known = configs[run_id]
         settings = {}
         if known.get(f"{folder}/global_step") == step:
-            settings = {key: known[f"{folder}/{key}"] for key in _SETTINGS if f"{folder}/{key}" in known}
+            settings = {key: plain_config(known[f"{folder}/{key}"]) for key in _SETTINGS if f"{folder}/{key}" in known}
         rows.append({"run": run_id, "step": step, "name": name, "settings": settings} | row)
     order = {run_id: i for i, run_id in enumerate(dict.fromkeys(points.index.get_level_values("run")))}
     return sorted(rows, key=lambda row: (order[row["run"]], row["step"], row["name"]))

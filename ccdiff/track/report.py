@@ -9,7 +9,6 @@ __all__ = ['plot_curves', 'histogram_map', 'plot_histograms', 'show_images_strip
 # %% ../../nbs/track/03_report.ipynb #82e1b8d8
 #| code-fold: true
 #| code-summary: "Imports"
-import base64
 import functools
 import html
 import io
@@ -24,7 +23,7 @@ from matplotlib.colors import PowerNorm, to_rgb
 from PIL import Image
 
 from ..core import CcdiffError, atomic_write, printable
-from ..plots import COLORS, MARKERS, figure, line_style, log_axis
+from ..plots import COLORS, MARKERS, data_url, figure, line_style, log_axis
 from .record import (FileItem, Histogram, fetch_history, fetch_metrics, fetch_runs_table, fetch_series,
                                  last_step, list_attributes, list_runs)
 from .run import fetch_evaluations
@@ -192,10 +191,6 @@ def _curves(run_id, names, n, root=None):
     return found
 
 # %% ../../nbs/track/03_report.ipynb #4db2bf86
-def _data_url(data, mime_type):
-    "Bytes as an address that a page can hold."
-    return f"data:{mime_type};base64,{base64.b64encode(data).decode()}"
-
 def _heat(place, series):
     "The histograms of a run at 100 of its steps or fewer, as a chart of the page."
     chosen = [series.iloc[i] for i in _spread(len(series), 100)]
@@ -206,7 +201,7 @@ def _heat(place, series):
     png = io.BytesIO()
     Image.fromarray(pixels[::-1].copy()).save(png, "PNG")
     return {"low": float(grid[0]), "high": float(grid[-1]), "columns": len(chosen), "first": float(series.index[0]),
-            "last": float(series.index[-1]), "image": _data_url(png.getvalue(), "image/png")}
+            "last": float(series.index[-1]), "image": data_url(png.getvalue())}
 
 # %% ../../nbs/track/03_report.ipynb #0479b8f3
 _IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
@@ -218,7 +213,7 @@ def _images(files):
         if item.mime_type not in _IMAGES:
             continue
         try:
-            shown.append((f"{item.step:.15g}", _data_url(item.read(1_000_000), item.mime_type)))
+            shown.append((f"{item.step:.15g}", data_url(item.read(1_000_000), item.mime_type)))
         except (CcdiffError, OSError) as error:
             problems.append(str(error))
     return shown, problems

@@ -19,7 +19,7 @@ from ..core import CcdiffError, check_choice, check_int
 # %% ../../nbs/commands/01_sample.ipynb #dbe9f577
 def parse_labels(
     text: str,      # names, numbers and ranges: "cat,dog", "0-9", "1,3,5" or "0-2,7"; both ends of a range are included
-    id2label: dict, # the pipeline's `config.id2label`, {0: "cat", 1: "dog"}
+    id2label: dict, # the names of the classes, as in pipeline.config.id2label: {0: "cat", 1: "dog"}
 ) -> list:
     "The class numbers that `text` means, in its order. Raises `CcdiffError` that names the part that is wrong."
     ids = {name: k for k, name in id2label.items()}
@@ -52,7 +52,7 @@ def parse_interval(
 
 # %% ../../nbs/commands/01_sample.ipynb #05343a97
 def draw(
-    args, # parsed arguments: those of build_parser
+    args: argparse.Namespace, # parsed arguments: those of build_parser
 ) -> tuple:
     """Draw a labelled grid, one row per label, write it to a file and print its path; 0 and what --json prints.
 
@@ -86,7 +86,7 @@ def draw(
 # %% ../../nbs/commands/01_sample.ipynb #2971197b
 #| code-fold: true
 SOURCE = dict(dest="source", required=True, metavar="RUN[@STEP]|FOLDER",
-              help="a run, by its id, the beginning of it, or latest; its newest good checkpoint, or that of STEP; or a folder")
+              help="a run (its id, the beginning of it, or latest), at its newest checkpoint or STEP; or a folder")
 
 EPILOG = """commands:
   ccdiff-sample export --from RUN --out FOLDER                # a folder for people without ccdiff
@@ -104,7 +104,8 @@ def build_parser() -> Parser:
     p = Parser("ccdiff-sample", epilog=EPILOG,
                description="Draw images from a checkpoint, one row per label, into one picture.")
     p.add_argument("--from", **SOURCE)
-    p.add_argument("--labels", metavar="LABELS", help="names or numbers: cat,dog, or 0-9, or 1,3,5 (default: all classes)")
+    p.add_argument("--labels", metavar="LABELS",
+                   help="names or numbers: cat,dog, or 0-9, or 1,3,5 (default: all classes)")
     p.add_argument("--per-class", type=int, default=8, metavar="N",
                    help="images for each label, 1 to 1000 (default: 8)")
     p.add_argument("--num-inference-steps", type=int, metavar="N",
@@ -127,7 +128,7 @@ def build_parser() -> Parser:
 
 # %% ../../nbs/commands/01_sample.ipynb #7ab46152
 def export(
-    args, # parsed arguments: source, out
+    args: argparse.Namespace, # parsed arguments: source, out
 ) -> tuple:
     """Write the pipeline of a checkpoint to a new folder that loads with diffusers alone and print its path; 0 and what
     --json prints.
@@ -148,7 +149,8 @@ def export(
 
 def build_export_parser() -> Parser:
     "The flags of `ccdiff-sample export`."
-    p = Parser("ccdiff-sample export", description="Write a checkpoint's pipeline to a folder that loads without ccdiff.")
+    p = Parser("ccdiff-sample export",
+               description="Write a checkpoint's pipeline to a folder that loads without ccdiff.")
     p.add_argument("--from", **SOURCE)
     p.add_argument("--out", required=True, metavar="FOLDER", help="the folder to make; folders above it are made")
     p.add_output_flags("the folder, its files, and the checkpoint")

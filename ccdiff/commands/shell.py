@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Parser']
 
-# %% ../../nbs/commands/00_shell.ipynb #936a524e
+# %% ../../nbs/commands/00_shell.ipynb #95e621c3
 #| code-fold: true
 #| code-summary: "Imports"
 import argparse
@@ -19,6 +19,7 @@ import re
 import shlex
 import sys
 import warnings
+from collections.abc import Callable
 
 from fastcore.basics import patch
 
@@ -26,9 +27,9 @@ import ccdiff
 from ..core import CcdiffError, printable
 from ..folders import run_ids
 
-# %% ../../nbs/commands/00_shell.ipynb #d99b8dc7
+# %% ../../nbs/commands/00_shell.ipynb #9b9c416c
 class Parser(argparse.ArgumentParser):
-    "argparse's parser as the commands use it: no abbreviations, `--version`, errors in one line that guess what was meant."
+    "argparse's parser as the commands use it: whole flags only, `--version`, errors in one line with a guess."
 
     def __init__(
         self,
@@ -74,7 +75,7 @@ def error(
     message = re.sub(r"^argument (--[\w-]+): \1 ", r"\1 ", message)
     self.exit(2, f"{self.prog}: error: {message}\n")
 
-# %% ../../nbs/commands/00_shell.ipynb #eca44ec3
+# %% ../../nbs/commands/00_shell.ipynb #6dd781d1
 _value = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\([^()]*\)|\[[^\[\]]*\]|[\w.+-]*\w"""
 
 def _typed(text):
@@ -88,7 +89,7 @@ def _typed(text):
 @patch
 def in_shell_words(
     self:Parser,
-    message, # a message, or an error
+    message: str | BaseException, # a message, or an error
 ) -> str:
     "The message with flags in place of Python's names and values: `neptune_mode='fork'` becomes `--neptune-mode fork`."
     flags = {}
@@ -112,7 +113,7 @@ def in_shell_words(
     parts = re.split("(`[^`]*`)", str(message))
     return "".join(part if part.startswith("`") else translate(part) for part in parts)
 
-# %% ../../nbs/commands/00_shell.ipynb #e81308f9
+# %% ../../nbs/commands/00_shell.ipynb #0f3d6b61
 @patch
 def add_output_flags(
     self:Parser,
@@ -126,7 +127,7 @@ def add_output_flags(
 @patch
 def fail(
     self:Parser,
-    error,         # an error, or a sentence
+    error: str | BaseException, # an error, or a sentence
     code: int = 2, # the exit code
 ) -> int:
     "Print an error in one line, once if there are several processes; returns `code`."
@@ -134,11 +135,11 @@ def fail(
         print(f"{self.prog}: error: {self.in_shell_words(error)}", file=sys.stderr)
     return code
 
-# %% ../../nbs/commands/00_shell.ipynb #1154bf5b
+# %% ../../nbs/commands/00_shell.ipynb #5703b0f4
 @patch
 def run(
     self:Parser,
-    work,        # a function of the parsed arguments; returns the exit code and, for --json, the result
+    work: Callable, # takes the parsed arguments, returns the exit code and what --json prints; None: nothing
     argv: list | None = None, # arguments, for tests; None for the command line
 ) -> int:
     "Parse the command line and do the work; the exit code: that of `work`, 2 for a `CcdiffError`, 130 for Ctrl-C."
@@ -162,10 +163,10 @@ def run(
     if as_json and result is not None: print(json.dumps(result, default=str))
     return code
 
-# %% ../../nbs/commands/00_shell.ipynb #5584864d
+# %% ../../nbs/commands/00_shell.ipynb #0dc18b28
 @patch
 def complete(self:Parser):
-    "Answer the shell if it asks for completions (then the process ends here); nothing where argcomplete is not installed."
+    "Answer the shell if it asks for completions, and end there. Does nothing where argcomplete is not installed."
     if "_ARGCOMPLETE" not in os.environ: return
     try: import argcomplete
     except ImportError: return

@@ -6,8 +6,6 @@
 __all__ = ['choose_device', 'generator', 'pack_state', 'unpack_state']
 
 # %% ../nbs/01_torch_utils.ipynb #b2c76ae3
-#| code-fold: true
-#| code-summary: "Imports"
 import torch
 
 from .core import CcdiffError, stateless_seed

@@ -7,8 +7,6 @@ __all__ = ['PREDICTION_TYPES', 'TIMESTEP_SAMPLINGS', 'prediction_type_of', 'alph
            'x0_estimate', 'Objective', 'snr_weights', 'bounded_error', 'BatchNoise', 'draw_batch_noise', 'drop_labels']
 
 # %% ../../nbs/model/01_objective.ipynb #a00b6057
-#| code-fold: true
-#| code-summary: "Imports"
 from dataclasses import dataclass
 
 import torch

@@ -6,8 +6,6 @@
 __all__ = ['CONDITIONINGS', 'ClassConditionedUnet', 'tiny_unet']
 
 # %% ../../nbs/model/00_unet.ipynb #fa61649b
-#| code-fold: true
-#| code-summary: "Imports"
 import json
 import re
 from pathlib import Path

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['HIDDEN', 'module_of', 'package_mode', 'check_titles', 'check_requirements', 'public_definitions', 'check_docstrings',
            'ClassRenderer', 'only_imports', 'fold_code', 'Lookup', 'LinkNames', 'page_anchors', 'check_anchors',
-           'page_links', 'Site', 'check_menu', 'check_pages', 'visible_cells', 'missing_alts', 'long_lines',
-           'cell_names', 'undefined_names', 'untyped_parameters', 'check_page_style']
+           'page_links', 'Site', 'check_menu', 'check_version', 'check_pages', 'visible_cells', 'missing_alts',
+           'long_lines', 'cell_names', 'undefined_names', 'untyped_parameters', 'check_page_style']
 
 # %% ../../nbs/testing/04_checks.ipynb #3ebf0dc8
 import ast
@@ -29,6 +29,7 @@ from execnb.nbio import read_nb, write_nb
 from markdown_it import MarkdownIt
 from nbdev.doclinks import NbdevLookup, nbglob, patch_name
 from nbdev.process import Processor, extract_directives
+from nbdev.processors import cell_lang
 from nbdev.showdoc import BasicMarkdownRenderer
 
 import ccdiff
@@ -85,7 +86,7 @@ def check_titles(
     problems = []
     for path in sorted(nbglob(folder, as_path=True)):
         title = read_nb(path).cells[0].source
-        lost = [line for line in title.splitlines() if line.strip() and not line.startswith(("# ", "> "))]
+        lost = [line for line in title.splitlines() if line.strip() and not re.match(r"# |> |- [\w-]+: \w", line)]
         if lost:
             problems.append(f"{path.name}: {lost[0][:40]!r} in the title cell will not be on the page; move it to the next cell.")
     return problems
@@ -233,12 +234,14 @@ class ClassRenderer(BasicMarkdownRenderer):
         if inspect.isclass(sym):
             maker = next(c for c in sym.__mro__ if "__init__" in vars(c))
             if maker.__module__.split(".")[0] in (sym.__module__.split(".")[0], "ccdiff"):
-                self.dm = str(self.dm).replace("def", "class", 1)
+                self.dm = str(self.dm).replace("def", "class", 1).removesuffix(":")
             else:
                 bases = ", ".join(base.__name__ for base in sym.__bases__ if base is not object)
                 self.dm = f"class {self.nm}({bases})" if bases else f"class {self.nm}"
 
     def _repr_markdown_(self):
+        if self.nm.startswith("_"): # a method that is patched into a private class
+            return ""
         text = super()._repr_markdown_()
         if not inspect.isclass(self.sym):
             return text
@@ -264,10 +267,10 @@ def fold_code(
 ):
     "Fold imports, open exported sources, and leave a cell that says `code-fold` as it is."
     directives = cell.directives_
-    if cell.cell_type != "code" or "code-fold:" in directives or cell.metadata.language != "python":
+    if cell.cell_type != "code" or "code-fold:" in directives or cell_lang(cell) != "python":
         return
     if only_imports(cell.source):
-        fold, summary = "true", "Imports"
+        fold, summary = "true", "Imports of the module" if "exports" in directives else "Imports"
     elif "exports" in directives:
         fold, summary = "show", "Exported source"
     else:
@@ -305,11 +308,17 @@ class Lookup(NbdevLookup):
 
 class LinkNames(Processor):
     "Links for the names on a page, in its prose and in the documentation of what it exports."
-    def begin(self):
-        modules = [cell.directives_["default_exp"][0] for cell in self.nb.cells if "default_exp" in cell.directives_]
-        self.lookup = Lookup(*[f"ccdiff.{module}" for module in modules])
+    def __init__(self,
+        nb, # the notebook of the page, with all its cells
+    ):
+        super().__init__(nb)
+        modules = [f"ccdiff.{cell.directives_['default_exp'][0]}" for cell in nb.cells if "default_exp" in cell.directives_]
+        self.lookup = Lookup(*modules)
 
-    def cell(self, cell):
+    def cell(self,
+        cell, # of the notebook
+    ):
+        "Link the names in a cell."
         if cell.cell_type == "markdown":
             cell.source = self.lookup.linkify(cell.source)
         for output in cell.get("outputs", []):
@@ -360,10 +369,12 @@ def check_anchors(
         page = book.relative_to(notebooks)
         anchors = page_anchors(Path(pages)/page)
         file = Path(package)/f"{module.replace('.', '/')}.py"
-        for name in public_definitions(file.read_text(encoding="utf-8")):
+        names = list(public_definitions(file.read_text(encoding="utf-8")))
+        lower = [name.lower() for name in names]
+        for name in names:
             if name.lower() not in anchors:
                 problems.append(f"{page} does not show {name}")
-            elif f"{name.lower()}-1" in anchors:
+            elif f"{name.lower()}-{lower.count(name.lower())}" in anchors:
                 problems.append(f"{page} has a heading with the anchor of {name}")
     return problems
 
@@ -424,36 +435,50 @@ class Site:
 
 # %% ../../nbs/testing/04_checks.ipynb #911a2460
 def _menu_entries(contents):
-    "The files that a sidebar's `contents` lead to, in order."
+    "The files that the `contents` of a sidebar, the navbar or the footer lead to, in order."
     found = []
     for entry in contents:
         if isinstance(entry, str):
             found.append(entry)
         elif "contents" in entry:
             found += _menu_entries(entry["contents"])
+        elif not re.match(r"\w+:", entry["href"]):
+            found.append(entry["href"])
     return found
 
 def check_menu(
     folder="_proc", # the processed pages, with `_quarto.yml` among them
 ) -> list:
-    "Sidebar entries without a page, and notebooks that no entry, or more than one, leads to."
-    menu = yaml.safe_load((Path(folder)/"_quarto.yml").read_text(encoding="utf-8"))["website"]["sidebar"]["contents"]
-    entries = _menu_entries(menu)
+    "Menu entries without a page, and notebooks that no entry of a sidebar, or more than one, leads to."
+    site = yaml.safe_load((Path(folder)/"_quarto.yml").read_text(encoding="utf-8"))["website"]
+    entries = [entry for sidebar in site["sidebar"] for entry in _menu_entries(sidebar["contents"])]
+    others = [entry for bar in ("navbar", "page-footer") for side in ("left", "right")
+              if isinstance(site[bar].get(side), list) for entry in _menu_entries(site[bar][side])]
     books = [str(book.relative_to(folder)) for book in sorted(nbglob(folder, as_path=True))]
-    problems = [f"_quarto.yml: {entry} is not a page" for entry in entries if entry not in books]
-    return problems + [f"_quarto.yml: {book} is in the sidebar {entries.count(book)} times" for book in books if entries.count(book) != 1]
+    problems = [f"_quarto.yml: {entry} is not a page" for entry in entries + others if entry not in books]
+    return problems + [f"_quarto.yml: {book} is in a sidebar {entries.count(book)} times" for book in books if entries.count(book) != 1]
+
+def check_version(
+    folder="_proc", # the processed pages, with `_quarto.yml` among them
+    root=".",       # the root of the project
+) -> list:
+    "What the site's footer says of the version, if that is not the version of settings.ini."
+    site = yaml.safe_load((Path(folder)/"_quarto.yml").read_text(encoding="utf-8"))["website"]
+    says, version = site["page-footer"]["left"], _settings(root)["version"]
+    return [] if says.endswith(f" {version}") else [f"_quarto.yml: the footer says {says!r}, but this is version {version}"]
 
 # %% ../../nbs/testing/04_checks.ipynb #7916a270
 def check_pages(
     folder="_proc", # the processed pages
     root=".",       # the root of the project: README.md, CONTRIBUTING.md and settings.ini are read there
 ) -> list:
-    "Dead links, anchors and pictures, and holes in the sidebar."
+    "Dead links, anchors and pictures, holes in the menus, and another version than that of settings.ini."
     site = Site(folder, root)
-    problems = check_menu(folder)
+    problems = check_menu(folder) + check_version(folder, root)
     if len(site.pages) < len(site.books):
         problems.append("two notebooks have the same page")
-    for page in [*site.books, site.root/"README.md", site.root/"CONTRIBUTING.md"]:
+    texts = [*site.folder.glob("*.txt"), site.root/"README.md", site.root/"CONTRIBUTING.md"]
+    for page in [*site.books, *texts]:
         for target in page_links(page):
             problem = site.problem(page, target)
             if problem:

@@ -28,8 +28,8 @@ from pathlib import Path
 from fastcore.basics import patch
 from ..core import CcdiffError, check_choice, new_run_id, printable, read_file, run_dir, runs_dir
 from ..folders import RunLock, forks_of
-from .record import (File, Histogram, RECORD, edit_record, fetch_metrics, fetch_runs_table, last_steps,
-                                 open_run, plain_config, plain_histogram, plain_metric, plain_step, plain_text,
+from .record import (File, Histogram, RECORD, edit_record, fetch_metrics, fetch_runs_table, fetch_series,
+                                 last_steps, open_run, plain_config, plain_histogram, plain_metric, plain_step, plain_text,
                                  plain_values, store_file, unnest)
 from .sinks import check_trackers, make_sinks
 
@@ -336,13 +336,14 @@ def log(self:Run,
 @patch
 def close(self:Run,
     timeout: float | None = None,  # seconds the sinks may take; None for each sink's own bound
+    status: str | None = None,     # how the session ended, such as "stopped"; None for "finished"
 ):
     "End the session. A second close, and log calls after it, do nothing."
     atexit.unregister(self._at_exit)
     store, self.store = self.store, None
     if store is not None:
         try:
-            store.close(status=self._status)
+            store.close(status=status or self._status)
         except Exception as error:  # a full disk, a lock, a bug
             self._failed("close", error)
     for sink in self.sinks:
@@ -495,39 +496,43 @@ def delete_runs(
     _empty_trash(trash)
 
 # %% ../../nbs/track/02_run.ipynb #da29cf85
-_score_path = re.compile(r"evals/(?:([^/]*=[^/]*)/)?(?:(?:(local)/)?(\w+)/scores/(avg|n)|metrics/(\w+))")
-_SETTINGS = ["num_inference_steps", "scheduler", "guidance_scale", "guidance_interval", "seed", "dataset"]
+_in_evaluation = re.compile(r"evals/(?:([^/]*=[^/]*)/)?(?:(settings)|(?:(local)/)?(\w+)/scores/(avg|n)|metrics/(\w+))")
+
+def _read_settings(text):
+    "The settings that an evaluation logged as JSON; none if it is something else."
+    try:
+        settings = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return settings if isinstance(settings, dict) else {}
 
 def fetch_evaluations(
     runs=None,  # a list of run ids, a run's id, or a regular expression; None for all
     root=None,  # the runs directory; None for the default
 ) -> list:
     """Dicts, by run and step, with run, step, name (what sets it apart from another evaluation of that step, or ""), n
-    (images that were judged), settings (a dict; empty if they are not known), scores `{"local": {"correct_digit": 0.97}}`
-    by judge, and metrics `{"fd": 3.2, "fd_perfect": 2.2}`. Raises `CcdiffError` for a run without a record."""
-    points = fetch_metrics(runs, _score_path.pattern, root=root, lineage_to_the_root=False)
-    configs = fetch_runs_table(runs, r"^evals/(\S*=\S*/)?config/\w+$", root=root)
+    (images that were judged), settings (a dict; empty if they were not logged), scores
+    `{"local": {"correct_digit": 0.97}}` by judge, and metrics `{"fd": 3.2, "fd_perfect": 2.2}`. What a fork's parent
+    logged is the parent's. Raises `CcdiffError` for a run without a record."""
+    pattern = f"^{_in_evaluation.pattern}$"
+    numbers = fetch_metrics(runs, pattern, root=root, lineage_to_the_root=False)
+    texts = fetch_series(runs, pattern, root=root, lineage_to_the_root=False)
     found = {}
-    for path in points:
-        match = _score_path.fullmatch(path)
-        if not match:
-            continue
-        name, judge, question, statistic, metric = match.groups()
-        for (run_id, step), value in points[path].dropna().items():
-            row = found.setdefault((run_id, step, name or ""), {"n": None, "scores": {}, "metrics": {}})
-            if metric:
-                row["metrics"][metric] = value
-            elif statistic == "avg":
-                row["scores"].setdefault(judge or "gemini", {})[question] = value
-            else:
-                row["n"] = max(row["n"] or 0, int(value))
-    rows = []
-    for (run_id, step, name), row in found.items():
-        folder = f"evals/{name}/config" if name else "evals/config"
-        known = configs.loc[run_id].dropna().to_dict() if run_id in configs.index else {}
-        settings = {}
-        if known.get(f"{folder}/global_step") == step:
-            settings = {key: known[f"{folder}/{key}"] for key in _SETTINGS if f"{folder}/{key}" in known}
-        rows.append({"run": run_id, "step": step, "name": name, "settings": settings} | row)
-    order = {run_id: i for i, run_id in enumerate(dict.fromkeys(points.index.get_level_values("run")))}
-    return sorted(rows, key=lambda row: (order[row["run"]], row["step"], row["name"]))
+    for frame in (numbers, texts):
+        for path in frame:
+            name, is_settings, judge, question, statistic, metric = _in_evaluation.fullmatch(path).groups()
+            for (run_id, step), value in frame[path].dropna().items():
+                key = run_id, step, name or ""
+                row = found.setdefault(key, {"n": None, "settings": {}, "scores": {}, "metrics": {}})
+                if is_settings:
+                    row["settings"] = _read_settings(value)
+                elif metric:
+                    row["metrics"][metric] = value
+                elif statistic == "avg":
+                    row["scores"].setdefault(judge or "gemini", {})[question] = value
+                else:
+                    row["n"] = max(row["n"] or 0, int(value))
+    rows = [{"run": run_id, "step": step, "name": name} | row for (run_id, step, name), row in found.items()]
+    order = list(dict.fromkeys(numbers.index.get_level_values("run")))
+    return sorted((row for row in rows if row["scores"] or row["metrics"]),
+                  key=lambda row: (order.index(row["run"]), row["step"], row["name"]))

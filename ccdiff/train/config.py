@@ -191,6 +191,8 @@ class TrainConfig:
     tensor_stats: TensorStats = "hist,mean,norm" # statistics to log about activations and gradients
     watch_every: CountOrZero = 50     # log tensor statistics every N steps; 0 for never
     watch_parameters: bool = False    # log statistics of the parameters as well
+    val_every: CountOrZero = 0        # measure the loss on held-out images every N steps; 0 for never
+    patience: Count | None = None     # stop when the held-out loss has not fallen in N measurements; default: never
     evaluate: CountOrZero = 0         # images per class that the local judge scores when the command ends; 0 for none
     num_inference_steps: CountOrZero = 20 # inference steps of the sample grids; 0 for no grids
     guidance_scale: PositiveOrZero = 1.0  # guidance of the sample grids; above 1 needs --class-dropout-prob
@@ -218,6 +220,9 @@ class TrainConfig:
         if self.guidance_scale > 1 and not self.class_dropout_prob:
             raise CcdiffError(f"guidance_scale={self.guidance_scale} needs a network that was also trained without "
                               "labels: set class_dropout_prob, for instance to 0.1.")
+        if self.patience and not self.val_every:
+            raise CcdiffError(f"patience={self.patience} needs a held-out loss to watch: set val_every, for instance "
+                              "to 100.")
         if self.neptune_mode == "new":
             for name in ("resume_from_run_id", "resume_from_step"):
                 if getattr(self, name) is not None:

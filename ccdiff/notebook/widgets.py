@@ -51,7 +51,7 @@ def _control(kind, description, width="auto", tooltip="", **traits):
     make = getattr(ipywidgets, kind)
     return make(description=description, layout={"width": width}, tooltip=tooltip, **style, **traits)
 
-# %% ../../nbs/notebook/01_widgets.ipynb #d0602c25
+# %% ../../nbs/notebook/01_widgets.ipynb #e8887ae1
 #| code-fold: true
 #| code-summary: "A picture that can be clicked"
 _PICTURE = """
@@ -328,7 +328,7 @@ def wait(
         raise
     return self.result if self.state in ("stopped", "done") else None
 
-# %% ../../nbs/notebook/01_widgets.ipynb #5e9fc6eb
+# %% ../../nbs/notebook/01_widgets.ipynb #df128f48
 @patch
 def _heed_stop_button(self:TrainingPanel):
     "While no cell is running, let an interrupt stop the panel that trains."
@@ -419,7 +419,7 @@ def _draw_samples(self:TrainingPanel):
     steps = f"steps {captions[0]} to {captions[-1]} from left to right"
     self._show(self.sample_picture, strip, f"Samples of {', '.join(names)}, {steps}")
 
-# %% ../../nbs/notebook/01_widgets.ipynb #bee9bbf1
+# %% ../../nbs/notebook/01_widgets.ipynb #ce697f4a
 #| code-fold: true
 #| code-summary: "A canvas"
 _CANVAS = """
@@ -526,7 +526,7 @@ def _solvers(pipeline):
             found.append((name, name))
     return found
 
-# %% ../../nbs/notebook/01_widgets.ipynb #4592ad99
+# %% ../../nbs/notebook/01_widgets.ipynb #d5d68570
 def _judge_of(pipeline):
     "The judge of the package that knows these classes at this size, or None."
     config, names = pipeline.unet.config, list(pipeline.config.id2label.values())
@@ -809,7 +809,7 @@ class WatcherExplorer(_Panel):
         self.names = _control("Text", "layers", "18em", "a pattern of names, such as *conv* or *.weight", value="*",
                               continuous_update=False, placeholder="*.weight")
         self.layer = _control("Dropdown", "layer", "32em")
-        self.step = _control("SelectionSlider", "step", "24em", options=[0])
+        self.step = _control("SelectionSlider", "step", "24em", options=[-1]) # the last step will be chosen
         self.map_picture = _Picture(clickable=True)
         self.line_picture, self.histogram_picture = _Picture(), _Picture()
         beside = ipywidgets.VBox([self.histogram_picture, self.line_picture])

@@ -231,6 +231,8 @@ class ClassRenderer(BasicMarkdownRenderer):
         title_level: int = 3,    # of the heading
     ):
         super().__init__(sym, name=name, title_level=title_level)
+        first, *others = self.docs.split("\n\n") # nbdev sets the first line in italics: make that the first sentence
+        self.docs = "\n\n".join([re.sub(r"([.:]) ", r"\1\n", " ".join(first.split()), count=1), *others])
         if inspect.isclass(sym):
             maker = next(c for c in sym.__mro__ if "__init__" in vars(c))
             if maker.__module__.split(".")[0] in (sym.__module__.split(".")[0], "ccdiff"):

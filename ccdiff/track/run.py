@@ -337,13 +337,14 @@ def log(self:Run,
 @patch
 def close(self:Run,
     timeout: float | None = None,  # seconds the sinks may take; None for each sink's own bound
+    status: str | None = None,     # how the session ended, such as "stopped"; None for "finished"
 ):
     "End the session. A second close, and log calls after it, do nothing."
     atexit.unregister(self._at_exit)
     store, self.store = self.store, None
     if store is not None:
         try:
-            store.close(status=self._status)
+            store.close(status=status or self._status)
         except Exception as error:  # a full disk, a lock, a bug
             self._failed("close", error)
     for sink in self.sinks:

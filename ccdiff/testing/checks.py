@@ -574,7 +574,7 @@ def cell_names(
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
             defined |= set(importlib.import_module(node.module).__all__)
-    return defined, used - vars(builtins).keys() - {"display", "get_ipython", "__name__"}
+    return defined, used - vars(builtins).keys() - {"display", "get_ipython", "__name__", "__class__"}
 
 def undefined_names(
     notebook, # path of a notebook

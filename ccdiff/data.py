@@ -34,6 +34,7 @@ from .core import CcdiffError, atomic_write, check_choice, check_int, check_numb
 from .torch_utils import generator
 
 # %% ../nbs/02_data.ipynb #ec679d8b
+#| code-fold: true
 def _as_pixels(images):
     "`images` as uint8 `(N, C, H, W)`: 1 or 3 channels, square, at least one. `CcdiffError` for anything else."
     if isinstance(images, np.ndarray) and images.dtype != object:
@@ -66,6 +67,7 @@ def _as_pixels(images):
     return images
 
 # %% ../nbs/02_data.ipynb #4f6d9c14
+#| code-fold: true
 def _as_labels(labels, n, class_names):
     "`labels` as int64 `(n,)`, each the position of a class name. `CcdiffError` for anything else."
     try:
@@ -165,23 +167,31 @@ class ImageSet:
         return (f"{self.name}/{self.split}: {len(self):,} images of {self.channels} × {size} × {size}, "
                 f"{self.num_classes} classes of {counts.min():,} to {counts.max():,}")
 
-    def subset(self,
-               indices, # positions to keep: a list, a slice (shares memory), a tensor bool (N,) or int64 (M,)
-               split: str | None = None): # the new set's `split`; None keeps it
-        "The images at `indices`, as a new set. `CcdiffError` if there are none."
-        where = indices.cpu() if isinstance(indices, torch.Tensor) else indices
-        writers = None if self.writers is None else self.writers[where]
-        return replace(self, images=self.images[indices], labels=self.labels[indices], writers=writers,
-                       split=split or self.split)
+# %% ../nbs/02_data.ipynb #318b1be8
+@patch
+def subset(
+    self:ImageSet,
+    indices: list | slice | torch.Tensor, # positions to keep; a tensor is bool (N,) or int64 (M,)
+    split: str | None = None,             # what the new set's split is called; None keeps it
+) -> ImageSet:
+    "The images at `indices`, as a new set; those of a slice share memory. `CcdiffError` if there are none."
+    where = indices.cpu() if isinstance(indices, torch.Tensor) else indices
+    writers = None if self.writers is None else self.writers[where]
+    return replace(self, images=self.images[indices], labels=self.labels[indices], writers=writers,
+                   split=split or self.split)
 
-    def to(self,
-           device): # a `torch.device` or its name
-        "The same set with its tensors on `device`."
-        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+# %% ../nbs/02_data.ipynb #0c43ab79
+@patch
+def to(
+    self:ImageSet,
+    device: str | torch.device, # where to put it
+) -> ImageSet:
+    "The same set with its tensors on `device`."
+    return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
 # %% ../nbs/02_data.ipynb #6321617c
 def class_keys(
-    class_names, # one name for each class
+    class_names: list, # one name for each class
 ) -> list:
     "A key of the record for each class, `digit=3` or `class=cat`: safe in paths, unique even if case is ignored."
     def is_foreign(c): # accents and signs of other scripts, which are no letters of their own
@@ -213,6 +223,7 @@ def denormalize(
     return images.float().nan_to_num(-1).add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 # %% ../nbs/02_data.ipynb #4eef81ad
+#| code-fold: true
 def _as_tiles(images):
     "uint8 `(N, H, W)` or `(N, H, W, 3)` on the CPU, of whatever `image_grid` takes."
     images = getattr(images, "images", images) # a pipeline's output, or an ImageSet
@@ -236,10 +247,11 @@ def _as_tiles(images):
     return images.permute(0, 2, 3, 1).squeeze(-1).numpy()
 
 # %% ../nbs/02_data.ipynb #a4d2644a
+#| code-fold: true
 @lru_cache
 def label_font(
     text: str, # what is to be written
-):
+) -> ImageFont.ImageFont | None:
     "A PIL font about 11 pixels high that has all letters of `text`, or None if no font on this machine has them."
     if text.isascii():
         return ImageFont.load_default()
@@ -258,14 +270,15 @@ def label_font(
     return None
 
 # %% ../nbs/02_data.ipynb #959accad
+#| code-fold: true
 def image_grid(
-    images,          # (N, C, H, W) with C 1 or 3: uint8, or float in [0, 1]; (N, H, W); PIL images; a pipeline's output
-    labels=None,     # N whole numbers to write beside the tiles; None for none
-    columns: int = 8, # tiles in a row, at least 1
-    class_names=None, # names, indexed by the labels; None writes the numbers
-    scale: int = 1,  # every pixel becomes scale × scale
-):
-    """A PIL image (mode L or RGB) of all tiles in reading order.
+    images: torch.Tensor | np.ndarray | list, # (N, C, H, W), C 1 or 3: uint8, or float in [0, 1]; or PIL images
+    labels: torch.Tensor | list | None = None, # N whole numbers to write beside the tiles; None for none
+    columns: int = 8,                # tiles in a row, at least 1
+    class_names: list | None = None, # names, indexed by the labels; None writes the numbers
+    scale: int = 1,                  # every pixel becomes scale × scale
+) -> Image.Image:
+    """A PIL image (mode L or RGB) of all tiles in reading order; also takes `(N, H, W)`, or what a pipeline returned.
 
     Labels are at the left of rows that share one, else under each tile; a name that no font here has is `#` and its
     number. `CcdiffError` for images of another shape or range, such as the network's [-1, 1]."""
@@ -407,6 +420,7 @@ def resize_images(
         parts.append(resized.round_().clamp_(0, 255).to(torch.uint8))
     return torch.cat(parts)
 
+# %% ../nbs/02_data.ipynb #8f875667
 @patch
 def resize(
     self:ImageSet,
@@ -434,13 +448,14 @@ def _load_digits(image_size):
 
 # %% ../nbs/02_data.ipynb #e24cf699
 def data_dir(
-    root=None, # a folder to use instead; None for `$CCDIFF_DATA_DIR`, else `data/` beside the runs directory
+    root: str | Path | None = None, # a folder to use; None for $CCDIFF_DATA_DIR, else data/ beside the runs directory
 ) -> Path:
     "The absolute path of the folder that image sets are kept in. It need not exist yet."
     root = root or os.environ.get("CCDIFF_DATA_DIR")
     return Path(root).expanduser().resolve() if root else runs_dir().parent / "data"
 
 # %% ../nbs/02_data.ipynb #f338da16
+#| code-fold: true
 _torchvision_sets = { # name: torchvision's class, the folder or file it makes, and the options it needs
     "mnist": ("MNIST", "MNIST/raw", {}),
     "fashion_mnist": ("FashionMNIST", "FashionMNIST/raw", {}),
@@ -497,6 +512,7 @@ def _as_image_set(found, name, split):
     return ImageSet(images.contiguous(), labels, class_names, name, split, writers)
 
 # %% ../nbs/02_data.ipynb #ea5a52b0
+#| code-fold: true
 _deep = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F") # Pillow's modes of more than 8 bits
 
 def _with_opacity(image):
@@ -585,6 +601,8 @@ class _Pictures:
                 continue
             yield i, found
 
+# %% ../nbs/02_data.ipynb #56c1cd98
+#| code-fold: true
 @patch
 def survey(self:_Pictures):
     "The first look: `(positions that can be read, ground or None, white)`. `CcdiffError` for several sizes."
@@ -624,6 +642,8 @@ def _colour(background):
         raise CcdiffError(f"background={background!r} is not a colour; "
                           "give a name such as white or black, or #rrggbb.") from None
 
+# %% ../nbs/02_data.ipynb #4e1eb3d0
+#| code-fold: true
 @patch
 def read(self:_Pictures):
     "The second look: `(uint8 (M, C, H, W), the M positions)`; one channel if none has a colour."
@@ -650,6 +670,7 @@ def read(self:_Pictures):
     return torch.from_numpy(images[:len(kept)]), kept
 
 # %% ../nbs/02_data.ipynb #70c36d61
+#| code-fold: true
 _cache_after = 2.0 # seconds of reading that make a set worth keeping
 
 @patch
@@ -681,6 +702,7 @@ def read_cached(
     return images, kept
 
 # %% ../nbs/02_data.ipynb #bc7e4119
+#| code-fold: true
 _suffixes = {".png", ".apng", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".avif", ".jp2", ".tif", ".tiff",
              ".tga", ".ppm", ".pgm", ".pbm", ".pnm"}
 _not_data = {"__macosx", "@eadir", "thumbnails", "thumbs"} # folders of other programs
@@ -716,6 +738,7 @@ def _image_files(folder, root):
     return sorted(images), sorted(others)
 
 # %% ../nbs/02_data.ipynb #dc0a3485
+#| code-fold: true
 _part_names = {"train": "train", "training": "train", "test": "test", "testing": "test",
                "val": "val", "valid": "val", "validation": "val", "dev": "val"}
 
@@ -761,6 +784,7 @@ def _cut(image_set, split, is_part):
     return image_set.subset(out if split == "test" else ~out, split)
 
 # %% ../nbs/02_data.ipynb #502563c9
+#| code-fold: true
 def _load_folder(folder, split, root, options):
     "The pictures below `folder/<class>/` or `folder/<part>/<class>/`, sorted by name, as one `ImageSet`."
     folder = folder.resolve()
@@ -808,6 +832,7 @@ def _load_folder(folder, split, root, options):
     return _cut(ImageSet(images, labels, list(classes), folder.name), split, is_part)
 
 # %% ../nbs/02_data.ipynb #e4aca4df
+#| code-fold: true
 def _hf_dataset(source, config):
     "{part: `datasets.Dataset`} of a name on the hub or a local folder."
     try:
@@ -915,12 +940,13 @@ def toy_images(
     return ImageSet(images, labels, ["horizontal", "vertical", "disc"], "toy", "all")
 
 # %% ../nbs/02_data.ipynb #a1c4df7c
+#| code-fold: true
 DATASETS = (*_torchvision_sets, "digits", "toy") # the names that `load_images` knows
 
 def load_images(
-    name_or_path="mnist", # one of `DATASETS`, a folder with a sub-folder for each class, or `hf:` and a name on the hub
+    name_or_path: str | Path = "mnist", # one of DATASETS, a folder with one for each class, or hf: and a name
     split: str = "train", # "train", "test" or "all"
-    root=None,            # where downloaded sets are kept; None for `$CCDIFF_DATA_DIR`, else `data/` beside the runs
+    root: str | Path | None = None, # where downloads are kept; None for $CCDIFF_DATA_DIR, else data/ beside the runs
     image_size: int | None = None, # height and width in pixels, 4 to 1024; None keeps the set's own (28; 8 for "toy")
     background: str | None = None, # colour behind transparent pictures and of padding: white, #ffeedd; None: see below
     fit: str = "pad",     # what makes a picture of a folder or the hub square: "pad" or "crop"

@@ -12,7 +12,7 @@ from .core import CcdiffError, stateless_seed
 
 # %% ../nbs/01_torch_utils.ipynb #93b35207
 def choose_device(
-    device=None, # None or "auto" to choose; or "cuda", "cuda:1", "mps", "cpu" or a `torch.device`
+    device: str | torch.device | None = None, # None or "auto" to choose; else "cuda", "cuda:1", "mps", "cpu", …
 ) -> torch.device:
     "The device to work on: cuda, else mps, else cpu. `CcdiffError` for a device that this machine does not have."
     available = []
@@ -45,7 +45,7 @@ def generator(
 
 # %% ../nbs/01_torch_utils.ipynb #02dae760
 def pack_state(
-    state,             # a nest of dicts, lists, tuples, tensors, numbers, strings, bools and None
+    state: object,     # a nest of dicts, lists, tuples, tensors, numbers, strings, bools and None
     prefix: str = "t", # how the tensors' names begin
 ) -> tuple:
     """`(tree, tensors)`: `tree` fits in JSON, `tensors` is a flat `{name: contiguous CPU tensor}` for safetensors.
@@ -73,7 +73,7 @@ def pack_state(
 
 # %% ../nbs/01_torch_utils.ipynb #57a95a62
 def unpack_state(
-    tree,          # the first result of `pack_state`, also after a trip through JSON
+    tree: object,  # the first result of pack_state, also after a trip through JSON
     tensors: dict, # the second result, also after a trip through safetensors
 ):
     "The nest that `pack_state` took apart, with its dict keys and tuples."

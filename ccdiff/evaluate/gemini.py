@@ -22,6 +22,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -97,17 +98,19 @@ _plain_words = { # what may stand around an answer without changing it; "it is a
     "hand_writing": "the answer is score rating"}
 
 def read_answer(
-    question: str, # a name in `QUESTIONS`
-    said,          # what the model said: a text, or a value out of its JSON; `None` is no answer
+    question: str, # a name in QUESTIONS
+    said,          # what the model said: a text, or a value out of its JSON; None is no answer
     choices: dict, # {answer that is allowed: its value}
 ) -> int | None:
     "The value of what was said, or `None` if it is not entirely clear. `KeyError` for another question."
     plain_words, synonyms = _plain_words[question].split(), _synonyms[question]
-    if not isinstance(said, (str, int)): return None
+    if not isinstance(said, (str, int)):
+        return None
     known = {word.lower(): value for word, value in choices.items()}
     known |= {word: known[meaning] for word, meaning in synonyms.items() if word not in known}
     text = " ".join(str(said).lower().split())
-    if text in known: return known[text]
+    if text in known:
+        return known[text]
     text = re.sub(r"[*_`\"“”]", " ", text).strip().rstrip(".! ")
     around = r"(?:(?:" + "|".join(map(re.escape, plain_words)) + r")\b[:\s]*)*"
     either = "|".join(re.escape(word) for word in sorted(known, key=len, reverse=True))
@@ -148,11 +151,14 @@ class Prompt:
         said: str, # what the model said: a JSON object, or for a single question also prose
     ) -> dict | None:
         "{question: value} for all questions of the prompt, or `None` if any of them is unclear."
-        if len(self.choices) == 1 and "{" not in said: pairs = [(self.name, said)]
+        if len(self.choices) == 1 and "{" not in said:
+            pairs = [(self.name, said)]
         else:
             objects = re.findall(r"\{[^{}]*\}", said) if said.count("{") == said.count("}") == 1 else [""]
-            try: pairs = json.loads(objects[0], object_pairs_hook=list)
-            except (ValueError, IndexError, RecursionError): return None
+            try:
+                pairs = json.loads(objects[0], object_pairs_hook=list)
+            except (ValueError, IndexError, RecursionError):
+                return None
         found = {}
         for question, choices in self.choices.items():
             answers = [value for name, value in pairs if name == question]
@@ -161,7 +167,7 @@ class Prompt:
 
 # %% ../../nbs/evaluate/02_gemini.ipynb #a769a2ff
 def make_prompts(
-    style: str = "original",    # one of `STYLES`
+    style: str = "original",    # one of STYLES
     class_names: list = DIGITS, # the classes, in the order of their numbers
     joint: bool = False,        # one prompt with all three questions
 ) -> tuple:
@@ -178,7 +184,8 @@ def make_prompts(
     choices = {"is_digit": {"true": 1, "false": 0},
                "correct_digit": {name: i for i, name in enumerate(names)} | {"none": -1},
                "hand_writing": {str(mark): mark for mark in range(1, 6)}}
-    if joint: return (Prompt("joint", "\n".join(f"{question}: {text}" for question, text in texts.items()), choices),)
+    if joint:
+        return (Prompt("joint", "\n".join(f"{question}: {text}" for question, text in texts.items()), choices),)
     return tuple(Prompt(question, text, {question: choices[question]}) for question, text in texts.items())
 
 # %% ../../nbs/evaluate/02_gemini.ipynb #b5f1a9eb
@@ -197,7 +204,7 @@ class AnswerStore:
     "Answers and the log of requests in one SQLite file (WAL). `CcdiffError` if it cannot be opened."
     def __init__(
         self,
-        path=None,           # the file; `None` for `gemini.sqlite3` in the runs directory
+        path: str | Path | None = None, # the file; None for gemini.sqlite3 in the runs directory
         create: bool = True, # whether a missing file is made; ":memory:" always is
     ):
         self.path = Path(path).expanduser() if path else runs_dir() / "gemini.sqlite3"
@@ -220,7 +227,8 @@ class AnswerStore:
         *values,  # what stands for its question marks
     ) -> list:
         "The rows of one statement, committed at once, a list of `sqlite3.Row`s. `sqlite3.Error` if it fails."
-        with self._lock: return self._db.execute(sql, values).fetchall()
+        with self._lock:
+            return self._db.execute(sql, values).fetchall()
 
     @contextmanager
     def transaction(self):
@@ -231,7 +239,8 @@ class AnswerStore:
                 yield
                 self.run("commit")
             except BaseException:
-                if self._db.in_transaction: self.run("rollback") # a full disk has ended it already
+                if self._db.in_transaction:
+                    self.run("rollback") # a full disk has ended it already
                 raise
 
     def find(
@@ -248,7 +257,7 @@ class AnswerStore:
     def keep(
         self,
         key: str, # the answer's key
-        **row,    # the columns of the table `answers`
+        **row,    # the columns of the table answers
     ) -> dict:
         "Store an answer for good, and return its row: the first one stays. `sqlite3.Error` if it cannot be stored."
         row = {"key": key, **row, "answer": json.dumps(row["answer"])}
@@ -274,7 +283,7 @@ class RateLimit:
         rpm: int,             # requests per minute, at least 1
         store: AnswerStore,   # its log of requests is the limiter's memory
         model: str,           # the quota is per model
-        clock=time,           # `time()` and `sleep(s)`
+        clock=time,           # time() and sleep(s)
         slack_s: float = 5,   # the longest time from leaving to arriving, seconds
         lease_s: float = 125, # how long a request claims its question, seconds
     ):
@@ -307,7 +316,8 @@ def acquire(
     while not self.stopping.is_set():
         now = self.clock.time()
         with self.store.transaction(): # two processes cannot both take the last place, or the same question
-            if key and self.store.taken(key, now): return None
+            if key and self.store.taken(key, now):
+                return None
             delay = self.paused_until - now
             if delay <= 0:
                 recent = self.store.run("select until from sent where model=? and until>? and start<? "
@@ -323,7 +333,7 @@ def acquire(
 @patch
 def release(
     self:RateLimit,
-    ticket: int,  # what `acquire` returned
+    ticket: int,  # what acquire returned
     outcome: str, # what became of the request
 ):
     "Log what became of a request: by now it has arrived, and it claims nothing any more."
@@ -338,16 +348,20 @@ FEATURES = { # optional features of the API and their settings, the best one fir
 
 def make_request(
     prompt: Prompt,     # the question
-    modes: dict,        # {feature: setting}, as in `FEATURES`
+    modes: dict,        # {feature: setting}, as in FEATURES
     budget: int = 1024, # tokens that the answer may have, thoughts among them
 ) -> tuple:
     "(text, config dict) for `generate_content` of google-genai. There is no parameter for the target."
     config = {"max_output_tokens": budget}
     config["automatic_function_calling"] = {"disable": True} # some versions of the client warn otherwise
-    if modes["thinking"]: config["thinking_config"] = {"thinking_level": modes["thinking"]}
-    if modes["resolution"]: config["media_resolution"] = modes["resolution"]
-    if modes["system"]: config["system_instruction"] = prompt.system
-    if modes["json"]: config |= {"response_mime_type": "application/json", "response_schema": prompt.schema}
+    if modes["thinking"]:
+        config["thinking_config"] = {"thinking_level": modes["thinking"]}
+    if modes["resolution"]:
+        config["media_resolution"] = modes["resolution"]
+    if modes["system"]:
+        config["system_instruction"] = prompt.system
+    if modes["json"]:
+        config |= {"response_mime_type": "application/json", "response_schema": prompt.schema}
     return prompt.text if modes["system"] else f"{prompt.system}\n\n{prompt.text}", config
 
 # %% ../../nbs/evaluate/02_gemini.ipynb #4e99f8a5
@@ -371,7 +385,8 @@ def make_client(
                           "or http://127.0.0.1:8099; correct or unset it.")
     from google import genai # takes 0.6 s, and neither the local judge nor a replay needs it
     options = {"api_version": "v1beta", "timeout": int(timeout_s * 1000)}
-    try: return genai.Client(vertexai=False, api_key=key, http_options=options)
+    try:
+        return genai.Client(vertexai=False, api_key=key, http_options=options)
     except Exception as e: # so far it has only read the environment; its errors come from several libraries
         names = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
         found = {name: value for name, value in sorted(os.environ.items()) if name.upper() in names and value}
@@ -388,7 +403,7 @@ class GeminiJudge:
         self,
         model: str = DEFAULT_MODEL,  # the model's name on the service
         rpm: int = 20,               # requests per minute, at least 1
-        store=None,                  # an `AnswerStore`, a path, or `None` for the one in the runs directory
+        store: AnswerStore | str | Path | None = None, # an AnswerStore, a path, or None for the one in the runs directory
         joint: bool = False,         # all three questions in one request
         votes: int = 1,              # how many times each question is asked, at least 1
         side: int = 448,             # the longer side of the picture that is sent, 28 to 4096 pixels
@@ -397,9 +412,9 @@ class GeminiJudge:
         timeout_s: float = 60,       # how long to wait for one answer, at least 10 seconds
         workers: int = 8,            # requests under way at the same time, at least 1
         show_progress: bool = True,  # a bar with the time left
-        client=None,                 # a `genai.Client` of your own instead of the key in GEMINI_API_KEY
-        clock=time,                  # `time()` and `sleep(s)`; tests have a faster one
-        prompts: str = "original",   # whose words, one of `STYLES`
+        client: object | None = None, # a genai.Client of your own instead of the key in GEMINI_API_KEY
+        clock=time,                  # time() and sleep(s); tests have a faster one
+        prompts: str = "original",   # whose words, one of STYLES
         class_names: list = DIGITS,  # the classes that a target is a number of
         max_wait: float = 3600,      # the longest pause for a quota, seconds; a longer one stops the run
     ):
@@ -449,7 +464,7 @@ class Request:
 @patch
 def requests(
     self:GeminiJudge,
-    images, # as `pixels` reads them: (N, C, H, W)
+    images, # as pixels reads them: (N, C, H, W)
 ) -> list:
     "For each image the list of its `Request`s, prompt by prompt and vote by vote. `CcdiffError` as for `pixels`."
     found = []
@@ -470,7 +485,7 @@ class Failure(Exception):
         kind: str,        # "limited", "failed", "unreadable", "blocked", "unable", "refused" or "stop"
         text: str,        # what happened, for people
         wait: float = 0,  # for "limited": the pause that the quota needs, seconds
-        lacks: str = "",  # for "unable": what the model does not support, a name in `FEATURES`
+        lacks: str = "",  # for "unable": what the model does not support, a name in FEATURES
         fatal: bool = True, # for "stop": True if something must be changed, False if it is enough to start again later
     ):
         super().__init__(text)
@@ -489,16 +504,21 @@ def read_response(
 ) -> str:
     "The text of a response. Raises `Failure` if it is blocked, empty, not one answer, or cut short."
     block = getattr(getattr(response, "prompt_feedback", None), "block_reason", None)
-    if block: raise Failure("blocked", f"prompt blocked: {_enum_name(block)}")
+    if block:
+        raise Failure("blocked", f"prompt blocked: {_enum_name(block)}")
     candidates = getattr(response, "candidates", None)
-    if not isinstance(candidates, list) or len(candidates) != 1: raise Failure("unreadable", "not one answer")
+    if not isinstance(candidates, list) or len(candidates) != 1:
+        raise Failure("unreadable", "not one answer")
     reason = _enum_name(getattr(candidates[0], "finish_reason", None))
-    if reason in _blocks: raise Failure("blocked", f"answer blocked: {reason}")
-    if reason != "STOP": raise Failure("unreadable", f"the answer was cut short ({reason or 'no reason'})")
+    if reason in _blocks:
+        raise Failure("blocked", f"answer blocked: {reason}")
+    if reason != "STOP":
+        raise Failure("unreadable", f"the answer was cut short ({reason or 'no reason'})")
     parts = getattr(getattr(candidates[0], "content", None), "parts", None) or []
     texts = [p.text for p in parts if isinstance(getattr(p, "text", None), str) and not getattr(p, "thought", None)]
     text = " ".join(printable("".join(texts), keep="\n\r\t").split())
-    if not text: raise Failure("unreadable", "no text")
+    if not text:
+        raise Failure("unreadable", "no text")
     return text
 
 # %% ../../nbs/evaluate/02_gemini.ipynb #785f1377
@@ -519,7 +539,8 @@ class Session:
     def modes(self) -> dict | None:
         "{feature: setting} that works with the model, as the store remembers it; `None` if it has not been asked yet."
         known = self.judge.store.run("select modes from models where model=?", self.judge.model)
-        if not known: return None
+        if not known:
+            return None
         known = json.loads(known[0]["modes"])
         return {name: known.get(name, settings[0]) for name, settings in FEATURES.items()}
 
@@ -540,8 +561,10 @@ class Session:
         text, config = make_request(request.prompt, modes, budget)
         picture = {"mime_type": "image/png", "data": to_png(request.array, self.judge.side)}
         contents = [{"role": "user", "parts": [{"inline_data": picture}, {"text": text}]}]
-        try: return self.judge.client.models.generate_content(model=self.judge.model, contents=contents, config=config)
-        except Exception as e: raise classify_error(e, self.judge.model) from e
+        try:
+            return self.judge.client.models.generate_content(model=self.judge.model, contents=contents, config=config)
+        except Exception as e:
+            raise classify_error(e, self.judge.model) from e
 
     def keep(
         self,
@@ -551,7 +574,8 @@ class Session:
         **row,            # further columns: answer, said, attempts, latency_s
     ) -> dict:
         "Store an answer and return its row, or that of a quicker process. `sqlite3.Error` if it cannot be stored."
-        if self.modes is None: self.remember(modes)
+        if self.modes is None:
+            self.remember(modes)
         usage = getattr(response, "usage_metadata", None)
         def tokens(*names): return min(sum(getattr(usage, name, None) or 0 for name in names), 2**31)
         return self.judge.store.keep(
@@ -574,22 +598,28 @@ def react(
     Raises a `Failure` of kind "stop"."""
     kind = failure.kind
     seen[kind] += 1
-    with self.lock: self.unanswered = self.unanswered + 1 if kind in ("failed", "refused") else 0
-    if kind == "stop": raise failure
+    with self.lock:
+        self.unanswered = self.unanswered + 1 if kind in ("failed", "refused") else 0
+    if kind == "stop":
+        raise failure
     if self.unanswered >= 20:
         raise Failure("stop", f"the service has not answered 20 times in a row (last: {failure}). Try again later.",
                       fatal=False)
     if kind == "unable":
         lacks, settings = failure.lacks, FEATURES[failure.lacks]
         place = settings.index(modes[lacks]) + 1
-        if place == len(settings): return f"refused: {failure}"
+        if place == len(settings):
+            return f"refused: {failure}"
         with self.lock:
             now = self.modes or modes
             if now[lacks] == modes[lacks]: # else another thread has done it
                 self.remember(now | {lacks: settings[place]})
-    elif kind == "limited": self.pause(failure, seen[kind])
-    elif seen[kind] >= _patience[kind]: return f"{kind}: {failure}"
-    elif kind == "failed": self.limit.wait(min(60, 2 ** (seen[kind] - 1)) * random.uniform(0.5, 1.5))
+    elif kind == "limited":
+        self.pause(failure, seen[kind])
+    elif seen[kind] >= _patience[kind]:
+        return f"{kind}: {failure}"
+    elif kind == "failed":
+        self.limit.wait(min(60, 2 ** (seen[kind] - 1)) * random.uniform(0.5, 1.5))
     return None
 
 @patch
@@ -640,18 +670,22 @@ def ask(
             response = self.send(request, modes, budget=1024 * 2 ** seen["unreadable"])
             said = read_response(response)
             answer = request.prompt.read(said)
-            if answer is None: raise Failure("unreadable", f"cannot be read: {said[:80]!r}")
+            if answer is None:
+                raise Failure("unreadable", f"cannot be read: {said[:80]!r}")
             row = self.keep(request, modes, response, answer=answer, said=said[:2000], attempts=attempts,
                             latency_s=round(clock.time() - start, 3)) # before the claim ends
-        except Failure as e: failure = e
+        except Failure as e:
+            failure = e
         outcome = "ok" if failure is None else str(failure) if failure.kind in ("failed", "limited") else failure.kind
         self.limit.release(ticket, outcome)
-        with self.lock: self.outcomes[outcome] += 1
+        with self.lock:
+            self.outcomes[outcome] += 1
         if row is not None:
             self.unanswered = 0
             return Reply(row, attempts=attempts)
         reason = self.react(failure, seen, modes)
-        if reason is not None: return Reply(None, reason, attempts)
+        if reason is not None:
+            return Reply(None, reason, attempts)
     row = self.judge.store.find([request.key]).get(request.key) # another process was quicker
     return Reply(row, attempts=row["attempts"]) if row else None
 
@@ -659,12 +693,13 @@ def ask(
 @patch
 def ask_all(
     self:Session,
-    requests: list, # `Request`s; the first one goes out alone if the model is new
-    done,           # called with each `Request` and its `Reply`, in this thread
+    requests: list, # Requests; the first one goes out alone if the model is new
+    done,           # called with each Request and its Reply, in this thread
 ):
     "Ask all requests. Raises a `Failure` of kind \"stop\", `sqlite3.Error`, and what `done` raises."
     def ask(request):
-        try: return request, self.ask(request)
+        try:
+            return request, self.ask(request)
         except BaseException:
             self.limit.stopping.set() # the other threads send nothing more
             raise
@@ -676,8 +711,10 @@ def ask_all(
             put_off = []
             for future in as_completed([pool.submit(ask, request) for request in batch]):
                 request, reply = future.result()
-                if reply is None: put_off.append(request)
-                else: done(request, reply)
+                if reply is None:
+                    put_off.append(request)
+                else:
+                    done(request, reply)
             if len(put_off) == len(batch):
                 self.limit.wait(1)
                 waits += 1
@@ -694,9 +731,9 @@ class Collector:
     "Makes `Answer`s from replies as they come."
     def __init__(
         self,
-        requests: list, # as from `GeminiJudge.requests`
+        requests: list, # as from GeminiJudge.requests
         targets: list,  # the class asked for, for each image
-        on=None,        # called with each `Answer` as it comes
+        on: Callable | None = None, # called with each Answer as it comes
     ):
         self.targets = targets
         self.on = on
@@ -718,24 +755,32 @@ class Collector:
         "Take one reply, and make the answers that it completes."
         self.replies[key] = reply
         for place in self.votes_in[key]:
-            if all(k in self.replies for k in self.votes[place]): self._make_answer(*place)
+            if all(k in self.replies for k in self.votes[place]):
+                self._make_answer(*place)
 
     def finish(self) -> list:
         "All answers, image by image and question by question; votes that are still open count as not asked."
-        for place in self.votes: self._make_answer(*place)
+        for place in self.votes:
+            self._make_answer(*place)
         return [self.answers[place] for place in self.votes]
 
     def _make_answer(self, sample, question):
-        if (sample, question) in self.answers: return
+        if (sample, question) in self.answers:
+            return
         replies = [self.replies.get(key, Reply(None, "not asked")) for key in self.votes[sample, question]]
         rows = [r.row for r in replies if r.row is not None]
         seen = [row["answer"][question] for row in rows]
-        if question == "correct_digit": seen = [int(answer == self.targets[sample]) for answer in seen]
+        if question == "correct_digit":
+            seen = [int(answer == self.targets[sample]) for answer in seen]
         value, status = None, "ok"
-        if not rows: status = next((r.status for r in replies if r.status != "not asked"), "not asked")
-        elif question == "hand_writing": value = sum(seen) / len(seen) if len(seen) > 1 else seen[0]
-        elif 2 * sum(seen) == len(seen): status = "the votes are even"
-        else: value = int(2 * sum(seen) > len(seen))
+        if not rows:
+            status = next((r.status for r in replies if r.status != "not asked"), "not asked")
+        elif question == "hand_writing":
+            value = sum(seen) / len(seen) if len(seen) > 1 else seen[0]
+        elif 2 * sum(seen) == len(seen):
+            status = "the votes are even"
+        else:
+            value = int(2 * sum(seen) > len(seen))
 
         def total(column): return sum(row[column] or 0 for row in rows)
         answer = Answer(sample, question, value, " | ".join(row["said"] for row in rows), status,
@@ -743,7 +788,8 @@ class Collector:
                         total("tokens_in"), total("tokens_out"),
                         " | ".join(sorted({row["model_version"] for row in rows})), all(r.cached for r in replies))
         self.answers[sample, question] = answer
-        if self.on: self.on(answer)
+        if self.on:
+            self.on(answer)
 
 # %% ../../nbs/evaluate/02_gemini.ipynb #b9c133d4
 def minutes(
@@ -766,9 +812,9 @@ class GeminiGrades(Grades):
 @patch
 def grade(
     self:GeminiJudge,
-    images,  # as `pixels` reads them: (N, C, H, W)
+    images,  # as pixels reads them: (N, C, H, W)
     targets, # (N,): the number of the class asked for; never sent
-    on=None, # called with each `Answer` as it comes
+    on: Callable | None = None, # called with each Answer as it comes
 ) -> GeminiGrades:
     """Ask what is not yet stored and return all answers. A bad answer raises nothing; Ctrl-C keeps what came.
     `CcdiffError` for images or targets that cannot be asked about."""
@@ -792,18 +838,22 @@ def grade(
                 left = f"{left:.0f} min" if left >= 2 else f"{60 * left:.0f} s"
                 bar.set_description_str(f"{self.id}, about {left} left", refresh=False)
                 bar.update()
-            try: session.ask_all(still_open, done)
-            except Failure as e: message, fatal = str(e), e.fatal
+            try:
+                session.ask_all(still_open, done)
+            except Failure as e:
+                message, fatal = str(e), e.fatal
             except sqlite3.Error as e:
                 message, fatal = f"answers can no longer be kept in {self.store.path}: {e}.", True
         late = [r.key for r in still_open if r.key not in collector.replies] # were under way when it stopped
-        for key, row in self.store.find(late).items(): collector.add(key, Reply(row, attempts=row["attempts"]))
+        for key, row in self.store.find(late).items():
+            collector.add(key, Reply(row, attempts=row["attempts"]))
 
     answers = collector.finish()
     versions = Counter(r.row["model_version"] for r in collector.replies.values() if r.row and r.row["model_version"])
     others = [version for version in versions if not version.startswith(self.model)]
     notes = [f"asked {self.model!r}, answered by {version!r}" for version in others]
-    if len(versions) > 1: notes.append(f"answers of {len(versions)} versions are mixed: {dict(versions)}")
+    if len(versions) > 1:
+        notes.append(f"answers of {len(versions)} versions are mixed: {dict(versions)}")
     status = "stopped" if message else "partial" if any(a.value is None for a in answers) else "complete"
     return GeminiGrades(self.id, targets, answers, versions=dict(versions), status=status, message=message, fatal=fatal,
                         requests=dict(session.outcomes), notes=notes)
@@ -830,10 +880,13 @@ def _bad_request(message, body):
     low = message.lower()
     if "api key" in low or "API_KEY_INVALID" in body:
         return Failure("stop", "the service does not accept the key in GEMINI_API_KEY.")
-    if "location is not supported" in low: return Failure("stop", "the service is not offered in this region.")
-    if "deadline" in low and "too short" in low: return Failure("stop", f"the service refuses the time-out: {message}")
+    if "location is not supported" in low:
+        return Failure("stop", "the service is not offered in this region.")
+    if "deadline" in low and "too short" in low:
+        return Failure("stop", f"the service refuses the time-out: {message}")
     for feature, words in _features.items():
-        if re.search(words, low): return Failure("unable", message, lacks=feature)
+        if re.search(words, low):
+            return Failure("unable", message, lacks=feature)
     return Failure("refused", f"400 {message}")
 
 def _broken_connection(error):
@@ -862,9 +915,12 @@ def classify_error(
     message = printable(getattr(error, "message", "") or "")[:500]
     for name in ("GEMINI_API_KEY", "GOOGLE_API_KEY"):
         key = os.environ.get(name, "").strip()
-        if key: message = message.replace(key, "(key)")
-    if code == 429: return _too_many_requests(body, model)
-    if code == 400: return _bad_request(message, body)
+        if key:
+            message = message.replace(key, "(key)")
+    if code == 429:
+        return _too_many_requests(body, model)
+    if code == 400:
+        return _bad_request(message, body)
     if code in (401, 403):
         return Failure("stop", f"the key in GEMINI_API_KEY has no access to {model!r} ({code} {message}).")
     if code == 404:

@@ -43,7 +43,7 @@ from ..torch_utils import generator
 @dataclass(frozen=True)
 class Question:
     "One question that a judge answers about every image."
-    name: str    # as in `Answer.question` and in a run's record
+    name: str    # as in Answer.question and in a run's record
     low: int     # the lowest answer
     high: int    # the highest answer
     meaning: str # one line for people
@@ -59,7 +59,7 @@ class Answer:
     """What a judge said about one image; without a value, `status` says why.
     `CcdiffError` for a value outside the question's range, or missing without a reason."""
     sample: int               # the image's place in the batch
-    question: str             # a name in `QUESTIONS`
+    question: str             # a name in QUESTIONS
     value: int | float | None # 0 or 1, or 1 to 5; None if it is missing
     raw: str = ""             # what the judge said, in its own words
     status: str = "ok"        # "ok", or why the answer is missing
@@ -90,8 +90,8 @@ class Stat:
     ci95: tuple[float, float] # of the mean: Wilson's interval for 0/1, bootstrap for 1 to 5; the whole scale if n is 0
 
 def summarize_answers(
-    answers,       # `Answer`s
-    question: str, # a name in `QUESTIONS`
+    answers,       # Answers
+    question: str, # a name in QUESTIONS
 ) -> Stat:
     "The `Stat` of the answers to `question`; a missing answer never counts as 0. `CcdiffError` for another question."
     q = QUESTIONS[check_choice("question", question, QUESTIONS)]
@@ -111,7 +111,7 @@ class Grades:
     "All answers of one judge about one batch of images."
     judge_id: str                                          # "local:mnist@<sha8>", "gemini:<model>"
     targets: list[int]                                     # the digit asked for, one for each image
-    answers: list[Answer] = field(default_factory=list)    # about the images; `Answer.sample` is a place in `targets`
+    answers: list[Answer] = field(default_factory=list)    # about the images; Answer.sample is a place in targets
     controls: list[dict] = field(default_factory=list)     # one row for each control: what it was, what was answered
     versions: dict[str, int] = field(default_factory=dict) # model version as reported -> number of answers
     status: str = "complete"                               # "complete", "partial" (answers are missing) or "stopped"
@@ -132,7 +132,7 @@ class Grades:
     def value(
         self,
         sample: int,   # the image's place in the batch
-        question: str, # a name in `QUESTIONS`
+        question: str, # a name in QUESTIONS
     ):
         "The answer's value, 0 or 1, or 1 to 5; None if it is missing."
         return next((a.value for a in self.answers if a.sample == sample and a.question == question), None)
@@ -213,8 +213,8 @@ class LocalJudge:
 # %% ../../nbs/evaluate/01_judge.ipynb #49be56aa
 @patch(cls_method=True)
 def load(cls: LocalJudge,
-         name: str = "mnist", # a judge of the package, or of `folder`
-         folder=None) -> LocalJudge: # where a judge was saved; default: the package's own
+         name: str = "mnist", # a judge of the package, or of folder
+         folder: str | Path | None = None) -> LocalJudge: # where a judge was saved; default: the package's own
     "A saved judge. `CcdiffError` if there is none of that name, or its files are damaged."
     if folder is None:
         check_choice("judge", name, JUDGES, hint="For other images use LocalJudge.fit(images).")
@@ -280,7 +280,7 @@ def _to_net_size(ink):
 @patch
 def read(self: LocalJudge,
          images, # (N, C, H, W) as the judge was fitted on: uint8, or float in [0, 1] or [-1, 1]
-         value_range: str | None = None) -> Reading: # see `metrics.to_ink`
+         value_range: str | None = None) -> Reading: # see metrics.to_ink
     "The `Reading` of a batch. `CcdiffError` for images of another size, inverted, or refused by `metrics.to_ink`."
     ink, card = to_ink(images, value_range), self.card
     shape = card["channels"], card["image_size"], card["image_size"]
@@ -314,7 +314,7 @@ def _nearest(features, references, k=5, skip_self=False):
 
 @patch
 def typicality(self: LocalJudge,
-               features: torch.Tensor, # float32 (N, 64), of a `Reading`
+               features: torch.Tensor, # float32 (N, 64), of a Reading
                targets) -> torch.Tensor: # (N,): the classes asked for, whole numbers
     "p, float32 `(N,)` in [0, 1]: the share of real images of that class that are at least as unusual."
     targets = torch.as_tensor(targets)
@@ -332,7 +332,7 @@ def grade(self: LocalJudge,
           images,  # (N, C, H, W) as the judge was fitted on: uint8, or float in [0, 1] or [-1, 1]
           targets, # (N,): the class asked for
           on: Callable[[Answer], None] | None = None, # called with each answer
-          value_range: str | None = None) -> Grades: # see `metrics.to_ink`
+          value_range: str | None = None) -> Grades: # see metrics.to_ink
     """The `Grades` of a batch; nothing is ever missing.
     `CcdiffError` for images that cannot be read, and for targets that are not classes or not as many."""
     targets = targets.tolist() if hasattr(targets, "tolist") else targets
@@ -694,7 +694,7 @@ class Family:
     "A kind of image that is none of the classes."
     make: Callable        # (ink (N, C, 28, 28), labels (N,), n, generator) -> up to n images, not yet clamped
     share: float          # weight among the training's negatives; 0 for a family kept for the test
-    drawn: bool = False   # strokes (n, 1 or C, 28, 28), for `paint`; False if they have their colours
+    drawn: bool = False   # strokes (n, 1 or C, 28, 28), for paint; False if they have their colours
     letters: bool = False # whether it makes sense only beside digits
     colour: bool = False  # whether it makes sense only in colour
     counted: bool = True  # False if its images may pass for real; reported, but not held against a judge
@@ -733,7 +733,7 @@ FAMILIES = { # name: how such images are made, and how many of them training see
     "flat colour": Family(_flat_colour, 0, colour=True)}
 
 def negatives(
-    family: str,          # a name in `FAMILIES`
+    family: str,          # a name in FAMILIES
     ink: torch.Tensor,    # real images, float32 (N, C, 28, 28) in [0, 1]
     labels: torch.Tensor, # their labels, int64 (N,)
     n: int,               # how many to make
@@ -768,7 +768,7 @@ def _mean_grade(judge, seen, targets):
     return float(1 + (grades - 1).float().mean())
 
 def measure_real(
-    readings, # (judge, its `Reading`, the labels int64 (n,)) for each part of the images
+    readings, # (judge, its Reading, the labels int64 (n,)) for each part of the images
 ) -> dict:
     "What judges get right about real images: number, accuracy, calibration error, share accepted, mean grades."
     judges, seen, labels = zip(*readings)
@@ -784,7 +784,7 @@ def measure_real(
             "human_hand_writing": mean_grade(labels), "wrong_label_hand_writing": mean_grade(wrong)}
 
 def measure_judge(
-    judge,            # a `LocalJudge`
+    judge,            # a LocalJudge
     images: ImageSet, # real images that it has not seen
     n: int = 2000,    # images of each family of what is not real
     seed: int = 0,    # for the faults and the families
@@ -984,8 +984,8 @@ def _fit_on(images, seed):
 @patch(cls_method=True)
 def fit(cls: LocalJudge,
         images: ImageSet,            # real images with their classes, in grey or colour, on any ground
-        name: str | None = None,     # the judge's name; default: the image set's
-        epochs: int | None = None,   # at least 1; default: 115,000 images, at most 60 epochs; a minute on one core
+        name: str | None = None, # the judge's name; default: the image set's
+        epochs: int | None = None, # at least 1; default: 115,000 images, at most 60 epochs; a minute on one core
         seed: int = 0,               # for weights, order, warps, negatives and the held-out part
         letters: bool | None = None, # learn that letters are not digits; default: if the classes are the digits 0 to 9
         held_out: float | None = None, # share kept for calibration and references; default: 0.2 to 0.33
@@ -1032,7 +1032,7 @@ def fit(cls: LocalJudge,
 @patch(cls_method=True)
 def for_images(cls: LocalJudge,
                images: ImageSet, # real images with their classes
-               root=None,        # where image sets are kept, as in `load_images`; judges are in its folder judges/
+               root: str | Path | None = None, # where image sets are kept, as in load_images; judges are in its folder judges/
                show_progress: bool = True) -> LocalJudge: # say so on stderr if one has to be fitted
     "An image set's judge: the package's, one kept by an earlier call, or fitted now and kept. `CcdiffError` as `fit`."
     for name in JUDGES:

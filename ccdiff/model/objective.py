@@ -10,6 +10,8 @@ __all__ = ['PREDICTION_TYPES', 'TIMESTEP_SAMPLINGS', 'prediction_type_of', 'alph
 from dataclasses import dataclass
 
 import torch
+from diffusers import SchedulerMixin
+from torch import nn
 
 from ..core import check_choice, check_int, check_number
 from ..torch_utils import generator
@@ -18,7 +20,7 @@ from ..torch_utils import generator
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample", "flow_prediction") # what a network can be trained to predict
 
 def prediction_type_of(
-    scheduler, # a diffusers scheduler
+    scheduler: SchedulerMixin, # a diffusers scheduler
 ) -> str:
     "What a network trained with this scheduler predicts, one of `PREDICTION_TYPES`."
     kind = scheduler.config.get("prediction_type")
@@ -29,9 +31,9 @@ def prediction_type_of(
 
 # %% ../../nbs/model/01_objective.ipynb #5cb8d93e
 def alpha_sigma(
-    scheduler,               # a diffusers scheduler
-    timesteps: torch.Tensor, # int64 (B,), in [0, num_train_timesteps)
-    ndim: int = 1,           # dimensions of the result: 4 to multiply images
+    scheduler: SchedulerMixin, # a diffusers scheduler
+    timesteps: torch.Tensor,   # int64 (B,), in [0, num_train_timesteps)
+    ndim: int = 1,             # dimensions of the result: 4 to multiply images
 ) -> tuple:
     "alpha_t and sigma_t of `x_t = alpha_t x0 + sigma_t noise`, each float32 `(B, 1, …)`."
     shape = (-1,) + (1,) * (ndim - 1)
@@ -43,10 +45,10 @@ def alpha_sigma(
 
 # %% ../../nbs/model/01_objective.ipynb #dc1a77f9
 def add_noise(
-    scheduler,               # a diffusers scheduler
-    x0: torch.Tensor,        # clean images in [-1, 1], (B, C, H, W)
-    noise: torch.Tensor,     # standard normal, (B, C, H, W)
-    timesteps: torch.Tensor, # int64 (B,), in [0, num_train_timesteps)
+    scheduler: SchedulerMixin, # a diffusers scheduler
+    x0: torch.Tensor,          # clean images in [-1, 1], (B, C, H, W)
+    noise: torch.Tensor,       # standard normal, (B, C, H, W)
+    timesteps: torch.Tensor,   # int64 (B,), in [0, num_train_timesteps)
 ) -> tuple:
     "`(x_t (B, C, H, W), time (B,))`: the noisy images, and the time to give to the network with them."
     if prediction_type_of(scheduler) != "flow_prediction":
@@ -56,10 +58,10 @@ def add_noise(
 
 # %% ../../nbs/model/01_objective.ipynb #abf3025a
 def training_target(
-    scheduler,               # a diffusers scheduler: noise levels, and what is predicted
-    x0: torch.Tensor,        # clean images in [-1, 1], (B, C, H, W)
-    noise: torch.Tensor,     # standard normal, (B, C, H, W)
-    timesteps: torch.Tensor, # int64 (B,)
+    scheduler: SchedulerMixin, # a diffusers scheduler: noise levels, and what is predicted
+    x0: torch.Tensor,          # clean images in [-1, 1], (B, C, H, W)
+    noise: torch.Tensor,       # standard normal, (B, C, H, W)
+    timesteps: torch.Tensor,   # int64 (B,)
 ) -> torch.Tensor:
     "What the network should predict, `(B, C, H, W)` float32. `CcdiffError` for an unknown prediction type."
     kind = check_choice("prediction_type", prediction_type_of(scheduler), PREDICTION_TYPES)
@@ -73,10 +75,10 @@ def training_target(
 
 # %% ../../nbs/model/01_objective.ipynb #46974f24
 def x0_estimate(
-    scheduler,                # a diffusers scheduler: noise levels, and what is predicted
-    prediction: torch.Tensor, # what the network predicted, (B, C, H, W)
-    noisy: torch.Tensor,      # what the network saw, (B, C, H, W)
-    timesteps: torch.Tensor,  # int64 (B,)
+    scheduler: SchedulerMixin, # a diffusers scheduler: noise levels, and what is predicted
+    prediction: torch.Tensor,  # what the network predicted, (B, C, H, W)
+    noisy: torch.Tensor,       # what the network saw, (B, C, H, W)
+    timesteps: torch.Tensor,   # int64 (B,)
 ) -> torch.Tensor:
     """The clean image `(B, C, H, W)` that a prediction amounts to; float32, not clipped to [-1, 1].
 
@@ -97,16 +99,16 @@ class Objective:
 
     Raises `CcdiffError` for an unknown prediction type, or an `snr_gamma` that is not above 0."""
     def __init__(self,
-                 scheduler, # a diffusers scheduler: how noisy a timestep is, and what is predicted
+                 scheduler: SchedulerMixin, # how noisy a timestep is, and what is predicted
                  snr_gamma: float | None = None, # cap of the min-SNR weights; None weights all timesteps alike
-                 bounded: bool = False): # do not count errors that the sampler's clipping corrects (`bounded_error`)
+                 bounded: bool = False): # do not count errors that the sampler's clipping corrects
         check_choice("prediction_type", prediction_type_of(scheduler), PREDICTION_TYPES)
         if snr_gamma is not None:
             check_number("snr_gamma", snr_gamma, gt=0, hint="5 is usual; None for no weighting.")
         self.scheduler, self.snr_gamma, self.bounded = scheduler, snr_gamma, bounded
 
     def losses(self,
-               unet, # called as unet(noisy, time, labels), returns a tensor (B, C, H, W)
+               unet: nn.Module,         # called as unet(noisy, time, labels), returns a tensor (B, C, H, W)
                x0: torch.Tensor,        # clean images in [-1, 1], float (B, C, H, W)
                labels: torch.Tensor,    # int64 (B,); the null label for samples whose label is dropped
                noise: torch.Tensor,     # standard normal, (B, C, H, W)
@@ -125,9 +127,9 @@ class Objective:
 
 # %% ../../nbs/model/01_objective.ipynb #03bd3758
 def snr_weights(
-    scheduler,               # a diffusers scheduler: noise levels, and what is predicted
-    timesteps: torch.Tensor, # int64 (B,)
-    gamma: float,            # the cap on the signal-to-noise ratio; 5 in the paper
+    scheduler: SchedulerMixin, # a diffusers scheduler: noise levels, and what is predicted
+    timesteps: torch.Tensor,   # int64 (B,)
+    gamma: float,              # the cap on the signal-to-noise ratio; 5 in the paper
 ) -> torch.Tensor:
     "Min-SNR weights `(B,)` for the squared error of the scheduler's prediction type (Hang et al. 2023)."
     alpha, sigma = alpha_sigma(scheduler, timesteps)
@@ -144,12 +146,12 @@ def snr_weights(
 
 # %% ../../nbs/model/01_objective.ipynb #4631714e
 def bounded_error(
-    scheduler,                # a diffusers scheduler: noise levels, and what is predicted
-    error: torch.Tensor,      # prediction - target, (B, C, H, W)
-    prediction: torch.Tensor, # what the network predicted, (B, C, H, W)
-    x0: torch.Tensor,         # clean images in [-1, 1], (B, C, H, W)
-    noisy: torch.Tensor,      # what the network saw, (B, C, H, W)
-    timesteps: torch.Tensor,  # int64 (B,)
+    scheduler: SchedulerMixin, # a diffusers scheduler: noise levels, and what is predicted
+    error: torch.Tensor,       # prediction - target, (B, C, H, W)
+    prediction: torch.Tensor,  # what the network predicted, (B, C, H, W)
+    x0: torch.Tensor,          # clean images in [-1, 1], (B, C, H, W)
+    noisy: torch.Tensor,       # what the network saw, (B, C, H, W)
+    timesteps: torch.Tensor,   # int64 (B,)
 ) -> torch.Tensor:
     "`error` `(B, C, H, W)`, zero where the true pixel is -1 or 1 and the estimate of it lies beyond."
     estimate = x0_estimate(scheduler, prediction.detach(), noisy, timesteps)
@@ -193,11 +195,11 @@ def _draw_timesteps(n, total, sampling, shift, draw):
 def draw_batch_noise(
     seed: int,  # the run's seed
     step: int,  # the training step, counted from 0
-    shape,      # (B, C, H, W) of the whole batch, over all processes
+    shape: tuple, # (B, C, H, W) of the whole batch, over all processes
     num_train_timesteps: int = 1000, # the scheduler's number of timesteps; all of them are drawn, the last one too
     class_dropout_prob: float = 0.0, # the share of samples whose label is dropped, for guidance; from 0, below 1
     device="cpu", # where to draw; another kind of device gives other numbers
-    timestep_sampling: str = "uniform", # one of `TIMESTEP_SAMPLINGS`
+    timestep_sampling: str = "uniform", # one of TIMESTEP_SAMPLINGS
     timestep_shift: float = 1.0, # above 1, more timesteps from the noisy end
 ) -> BatchNoise:
     """Noise, timesteps and dropped labels of one step: a pure function of its arguments.

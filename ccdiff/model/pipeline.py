@@ -15,15 +15,18 @@ from weakref import WeakKeyDictionary, WeakSet
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
+from diffusers.image_processor import VaeImageProcessor
 from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from fastcore.basics import patch
+from PIL import Image, ImageOps
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from ..core import CcdiffError, check_choice, check_int, check_number, keep_memory
 from .objective import prediction_type_of
 from .schedulers import build_scheduler, check_scheduler, set_timesteps, step_arguments
+from ..plots import png
 from ..torch_utils import generator
 
 # %% ../../nbs/model/03_pipeline.ipynb #7ff4a01c
@@ -76,6 +79,8 @@ class ClassConditionedPipeline(DiffusionPipeline):
         callback_on_step_end_tensor_inputs=("latents",), # what it is given: "latents", "class_labels"
         guidance_interval: tuple = (0, 1), # guide only at times t with low <= t / num_train_timesteps <= high
         chunk_size: int | None = None,   # images at a time; None: 256 on a CPU, 4096 elsewhere, all of them with a callback
+        image=None,                      # images to begin with, one or B: (B, C, H, W) in [0, 1], or PIL; None for pure noise
+        strength: float = 0.8,           # with image: the share of the steps to take; 1 leaves nothing of it, 0 all
     ):
         """Draw images; returns `images`, in [0, 1] unless `output_type` says otherwise, and `class_labels`.
 
@@ -83,6 +88,7 @@ class ClassConditionedPipeline(DiffusionPipeline):
         out. Calls from several threads, with this scheduler, wait for one another."""
         _check_guidance(guidance_scale, guidance_interval, self.unet)
         output_type = _check_output_type(output_type, return_pil)
+        check_number("strength", strength, ge=0, le=1)
         for name in callback_on_step_end_tensor_inputs:
             check_choice("callback_on_step_end_tensor_inputs", name, self._callback_tensor_inputs)
         labels = self.get_label_ids(class_labels)
@@ -102,21 +108,21 @@ class ClassConditionedPipeline(DiffusionPipeline):
         if device.type == "cpu": keep_memory()
 
         with _alone(self.scheduler), _evaluating(self.unet):
-            set_timesteps(self.scheduler, num_inference_steps, device, self.prediction_type)
+            begin = self.set_timesteps(num_inference_steps, 1 if image is None else strength)
             arguments = step_arguments(self.scheduler, generators, eta)
-            latents = self.prepare_latents(len(labels), generators, latents)
+            latents = self.prepare_latents(len(labels), generators, latents, image, begin)
             self._guidance_scale, self._interrupt = guidance_scale, False
-            self.num_timesteps = len(self.scheduler.timesteps)
+            self.num_timesteps = len(self.scheduler.timesteps) - begin
             total = len(chunks) * self.num_timesteps
             drawn = [latents[:0]]
             with self.progress_bar(total=total) if show_progress else tqdm(disable=True) as bar:
                 for chunk in chunks:
                     if self.interrupt: break
                     if chunk.start: # solvers remember the steps of the chunk before
-                        set_timesteps(self.scheduler, num_inference_steps, device, self.prediction_type)
+                        self.set_timesteps(num_inference_steps, 1 if image is None else strength)
                     if isinstance(arguments.get("generator"), list): arguments["generator"] = generators[chunk]
                     drawn.append(self.denoise(latents[chunk], labels[chunk].to(device), guidance_interval, arguments,
-                                              callback_on_step_end, callback_on_step_end_tensor_inputs, bar))
+                                              callback_on_step_end, callback_on_step_end_tensor_inputs, bar, begin))
         self.maybe_free_model_hooks()
 
         latents = torch.cat(drawn)
@@ -139,16 +145,18 @@ def denoise(
     callback=None,             # as callback_on_step_end of the call
     callback_inputs=(),        # the names of the tensors it is given
     bar=None,                  # a progress bar to update after each step
+    begin: int = 0,            # how many of the timesteps are left out at the beginning
 ) -> torch.Tensor:
     "From noise to images around [-1, 1], `(B, C, H, W)` float32, along `scheduler.timesteps`."
     low, high = guidance_interval
     num_train_timesteps = self.scheduler.config.num_train_timesteps
-    in_interval = [low <= t / num_train_timesteps <= high for t in self.scheduler.timesteps.tolist()]
+    timesteps = self.scheduler.timesteps[begin:]
+    in_interval = [low <= t / num_train_timesteps <= high for t in timesteps.tolist()]
     scale_input = getattr(self.scheduler, "scale_model_input", lambda x, t: x)
     null_labels = torch.full_like(labels, self.unet.config.num_classes)
     self.num_evaluations = 0
 
-    for i, t in enumerate(self.scheduler.timesteps):
+    for i, t in enumerate(timesteps):
         if self.interrupt: break
         noisy = scale_input(latents, t).to(self.unet.dtype)
         if self.guidance_scale != 1 and in_interval[i]:
@@ -192,8 +200,12 @@ def prepare_latents(
     n: int,      # how many images
     generators,  # None, a torch.Generator, or a list of them
     latents=None, # the caller's noise, or None
+    image=None,   # what to begin with, as in the call; None for pure noise
+    begin: int = 0, # at which of the timesteps
 ) -> torch.Tensor:
-    "Pure noise `(n, C, H, W)` in the scale that the scheduler starts from. `CcdiffError` for latents of another shape."
+    """Noise `(n, C, H, W)` in the scale that the scheduler starts from, or `image` with the noise of a timestep.
+
+    `CcdiffError` for latents or an image of another shape."""
     config = self.unet.config
     shape = (n, config.image_channels, config.sample_size, config.sample_size)
     given = tuple(getattr(latents, "shape", ()))
@@ -201,7 +213,39 @@ def prepare_latents(
         latents = randn_tensor(shape, generators, self._execution_device, torch.float32)
     elif given != shape:
         raise CcdiffError(f"latents must be a tensor of shape {shape}, not {given or latents!r}.")
-    return latents.to(self._execution_device, torch.float32) * getattr(self.scheduler, "init_noise_sigma", 1.0)
+    latents = latents.to(self._execution_device, torch.float32)
+    if image is None: return latents * getattr(self.scheduler, "init_noise_sigma", 1.0)
+    image = _read_image(image, shape).to(latents)
+    t = self.scheduler.timesteps[begin:begin + 1]
+    if not len(t): return image
+    if hasattr(self.scheduler, "scale_noise"): return self.scheduler.scale_noise(image, t, latents) # Flow-Match classes
+    return self.scheduler.add_noise(image, latents, t)
+
+@patch
+def set_timesteps(
+    self:ClassConditionedPipeline,
+    num_inference_steps: int, # steps from noise to image
+    strength: float = 1.0,    # the share of them to take
+) -> int:
+    "Set the times of the scheduler, as `schedulers.set_timesteps`; how many of them are left out at the beginning."
+    scheduler = self.scheduler
+    set_timesteps(scheduler, num_inference_steps, self._execution_device, self.prediction_type)
+    begin = scheduler.order * (num_inference_steps - round(strength * num_inference_steps))
+    if begin and hasattr(scheduler, "set_begin_index"): scheduler.set_begin_index(begin)
+    return begin
+
+def _read_image(image, shape):
+    "Images in [0, 1] as float32 (N, C, H, W) in [-1, 1]; a single one is repeated."
+    if isinstance(image, (Image.Image, list)):
+        image = VaeImageProcessor.numpy_to_pt(VaeImageProcessor.pil_to_numpy(image))
+    image = torch.as_tensor(image)
+    if image.shape not in (shape, (1, *shape[1:])):
+        raise CcdiffError(f"image has shape {tuple(image.shape)}, but {shape[0]} of shape {shape[1:]} are to be drawn; "
+                          "give as many, or one for all of them.")
+    if not image.is_floating_point() or image.min() < 0 or image.max() > 1:
+        raise CcdiffError(f"image holds {image.dtype} from {image.min():g} to {image.max():g}; it must be float in [0, 1], "
+                          "such as denormalize(images) makes it.")
+    return (image.float() * 2 - 1).expand(shape)
 
 # %% ../../nbs/model/03_pipeline.ipynb #0fdd561f
 def _chunks(n, chunk_size):
@@ -308,14 +352,24 @@ def _check_output_type(output_type, return_pil):
     return check_choice("output_type", output_type, ["pil", "np", "pt", "latent"])
 
 # %% ../../nbs/model/03_pipeline.ipynb #e1bbc8be
-@dataclass
+@dataclass(repr=False)
 class Grid(BaseOutput):
-    "What `generate_grid` returns; its parts are attributes and keys: `result.pil_grid` or `result[\"pil_grid\"]`."
+    """What `generate_grid` returns; its parts are attributes and keys: `result.pil_grid` or `result["pil_grid"]`.
+
+    A notebook shows the sheet."""
     images: torch.Tensor       # (rows * columns, C, H, W) in [0, 1]
     grid: torch.Tensor         # (C, height, width) in [0, 1], all of them on one sheet
     pil_images: list           # the same as PIL images
     pil_grid: Any              # the sheet as a PIL image
     class_labels: torch.Tensor # (rows * columns,) int64
+
+    def __repr__(self):
+        n, *shape = self.images.shape
+        return f"Grid({n} images of shape {tuple(shape)}, {len(set(self.class_labels.tolist()))} classes)"
+
+    def _repr_png_(self):
+        scale = max(1, 56 // self.images.shape[-1]) # tiles about 56 pixels wide
+        return png(ImageOps.scale(self.pil_grid, scale, resample=Image.Resampling.NEAREST))
 
 @patch
 def generate_grid(

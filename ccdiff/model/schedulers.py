@@ -11,7 +11,7 @@ import inspect
 
 import diffusers
 import torch
-from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, SchedulerMixin
 
 from ..core import CcdiffError, check_choice, check_int, check_number
 from .objective import PREDICTION_TYPES, prediction_type_of
@@ -28,7 +28,7 @@ def make_scheduler(
     num_train_timesteps: int = 1000,   # how many noise levels there are, at least 2
     rescale_zero_snr: bool = False,    # make the last level pure noise (Lin et al. 2023); not with "epsilon"
     flow_shift: float = 1.0,           # "flow_prediction" only: above 1, sampling takes more of its steps at high noise
-):
+) -> SchedulerMixin:
     """The scheduler to train with, and to sample with by default, for images in [-1, 1].
 
     DDPM on the cosine schedule (Nichol and Dhariwal 2021), or DPM-Solver++ on straight paths for "flow_prediction".
@@ -37,20 +37,21 @@ def make_scheduler(
     steps = check_int("num_train_timesteps", num_train_timesteps, 2)
     flow = prediction_type == "flow_prediction"
     if rescale_zero_snr and prediction_type == "epsilon":
-        raise CcdiffError("rescale_zero_snr=True cannot be learned with prediction_type='epsilon': pure noise says nothing about the "
-                          "image; use 'v_prediction'.")
+        raise CcdiffError("rescale_zero_snr=True cannot be learned with prediction_type='epsilon': pure noise says "
+                          "nothing about the image; use 'v_prediction'.")
     if rescale_zero_snr and flow:
-        raise CcdiffError("rescale_zero_snr=True has no meaning with prediction_type='flow_prediction', whose last noise level is "
-                          "pure noise anyway; leave it out.")
+        raise CcdiffError("rescale_zero_snr=True has no meaning with prediction_type='flow_prediction', whose last "
+                          "noise level is pure noise anyway; leave it out.")
     if flow_shift != 1 and not flow:
         raise CcdiffError(f"flow_shift={flow_shift!r} has no meaning with prediction_type={prediction_type!r}; "
                           "it belongs to 'flow_prediction'.")
     if flow:
         shift = check_number("flow_shift", flow_shift, gt=0, hint="1 spreads the steps evenly.")
-        return DPMSolverMultistepScheduler(num_train_timesteps=steps, prediction_type=prediction_type, use_flow_sigmas=True,
-                                           flow_shift=shift, timestep_spacing="trailing", **_clipped)
+        return DPMSolverMultistepScheduler(num_train_timesteps=steps, prediction_type=prediction_type,
+                                           use_flow_sigmas=True, flow_shift=shift, timestep_spacing="trailing",
+                                           **_clipped)
     optional = {"rescale_betas_zero_snr": True} if rescale_zero_snr else {}
-    return DDPMScheduler(num_train_timesteps=steps, beta_schedule="squaredcos_cap_v2", prediction_type=prediction_type,
+    return DDPMScheduler(num_train_timesteps=steps, prediction_type=prediction_type, beta_schedule="squaredcos_cap_v2",
                          timestep_spacing=_ddpm_spacing(prediction_type), clip_sample=True, **optional)
 
 # %% ../../nbs/model/02_schedulers.ipynb #0c9060d8
@@ -92,6 +93,7 @@ def schedulers_for(
     return FLOW_SCHEDULERS if prediction_type == "flow_prediction" else SCHEDULERS
 
 # %% ../../nbs/model/02_schedulers.ipynb #4070ef54
+#| code-fold: true
 _refused = { # how the class's name begins: why not
     "FlowMatch": "it expects a network that predicts a velocity along straight paths",
     "EDM": "it rescales what the network sees and says (EDM preconditioning)",
@@ -100,17 +102,19 @@ _refused = { # how the class's name begins: why not
     "CMStochastic": "it needs a consistency model",
     "KDPM2Ancestral": "it fails on the cosine schedule",
     **dict.fromkeys(("IPNDM", "CosineDPM"), "it draws noise at 20 steps and fewer"),
-    **dict.fromkeys(("UnCLIP", "RePaint", "ScoreSde", "VQDiffusion", "Amused", "DDPMWuerstchen", "CogVideoX", "LTX", "KarrasVe"),
-                    "it was made for another kind of model"),
+    **dict.fromkeys(("UnCLIP", "RePaint", "ScoreSde", "VQDiffusion", "Amused", "DDPMWuerstchen", "CogVideoX", "LTX",
+                     "KarrasVe"), "it was made for another kind of model"),
 }
 
 def _check_class(name, prediction_type):
-    "Raise a `CcdiffError` if the scheduler class `name` cannot sample from a network that predicts `prediction_type`."
+    "Raise a `CcdiffError` if the scheduler class `name` cannot sample from a network with this `prediction_type`."
     reason = next((why for start, why in _refused.items() if name.startswith(start)), None)
     if prediction_type == "flow_prediction":
-        if name in {cls for cls, _ in FLOW_SCHEDULERS.values()} or name in CANNOT_CLIP[:2]: return
+        if name in {cls for cls, _ in FLOW_SCHEDULERS.values()} or name in CANNOT_CLIP[:2]:
+            return
         reason = reason or "it knows nothing of straight paths, and this network predicts a flow along them"
-    if reason: raise _refusal(name, reason, prediction_type)
+    if reason:
+        raise _refusal(name, reason, prediction_type)
 
 def _refusal(name, reason, prediction_type):
     "The error that names the scheduler, the reason and the alternatives."
@@ -119,10 +123,10 @@ def _refusal(name, reason, prediction_type):
 
 # %% ../../nbs/model/02_schedulers.ipynb #790f77fd
 def check_scheduler(
-    scheduler,                       # a diffusers scheduler
+    scheduler: SchedulerMixin,        # a diffusers scheduler
     prediction_type: str = "epsilon", # what the network predicts
 ):
-    "Raise a `CcdiffError` with the reason if `scheduler` cannot sample from a network that predicts `prediction_type`."
+    "Raise a `CcdiffError` with the reason if `scheduler` cannot sample from a network that predicts this."
     name, own = type(scheduler).__name__, prediction_type_of(scheduler)
     _check_class(name, prediction_type)
     reason = None
@@ -132,41 +136,49 @@ def check_scheduler(
         reason = f"it is set up for straight paths, and this network predicts {prediction_type!r}"
     elif prediction_type != "flow_prediction" and not hasattr(scheduler, "scale_model_input"):
         reason = "it has no scale_model_input, so it does not follow diffusers' usual protocol"
-    if reason: raise _refusal(name, reason, prediction_type)
+    if reason:
+        raise _refusal(name, reason, prediction_type)
 
 # %% ../../nbs/model/02_schedulers.ipynb #a0af4917
-_small_steps = ("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "LMSDiscreteScheduler") # safe if they take all steps
+#| code-fold: true
+_small_steps = ("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler",
+                "LMSDiscreteScheduler") # safe if they take all steps
 
 def set_timesteps(
-    scheduler,                        # a diffusers scheduler
+    scheduler: SchedulerMixin,        # a diffusers scheduler
     num_inference_steps: int,         # how many steps, from 1 to num_train_timesteps
     device="cpu",                     # where the times are needed
     prediction_type: str = "epsilon", # what the network predicts
 ):
-    "Set `scheduler.timesteps`. `CcdiffError` if sampling would begin in the wrong place, or the scheduler cannot be used here."
+    """Set `scheduler.timesteps`.
+
+    `CcdiffError` if sampling would begin in the wrong place, or the scheduler cannot be used here."""
     check_scheduler(scheduler, prediction_type)
     config, name, total = scheduler.config, type(scheduler).__name__, scheduler.config.num_train_timesteps
     steps = check_int("num_inference_steps", num_inference_steps, 1, total)
     lowest = .88 * total * (1 - 1 / steps) # steps that are evenly spread begin here or above
     if steps == 1 and prediction_type == "epsilon":
-        raise CcdiffError("num_inference_steps=1 would return noise: a network that predicts the noise needs 2 steps or more.")
+        raise CcdiffError("num_inference_steps=1 would return noise: a network that predicts the noise needs 2 steps "
+                          "or more.")
 
     first = _first_time(scheduler, steps, device)
     if first < lowest and config.get("thresholding") and config.get("timestep_spacing") == "leading":
         scheduler.register_to_config(timestep_spacing="trailing")
         first = _first_time(scheduler, steps, device)
         scheduler.register_to_config(timestep_spacing="leading")
-    covered = total // steps * steps if name in ("DDPMScheduler", "DDIMScheduler") else total # these two count in whole steps
+    whole_steps = name in ("DDPMScheduler", "DDIMScheduler")
+    covered = total // steps * steps if whole_steps else total
     if first < lowest or covered < .88 * total:
         near = sorted({total // k for k in range(1, total + 1)}, key=lambda n: abs(n - steps))[:2]
-        raise CcdiffError(f"num_inference_steps={steps} would not run from noise to image with {name}: {steps} equal whole steps cover "
-                          f"only a part of the {total} time steps. Use {' or '.join(map(str, sorted(near)))} steps, or "
-                          "use_scheduler('dpm++'), which takes any number.")
+        raise CcdiffError(f"num_inference_steps={steps} would not run from noise to image with {name}: {steps} equal "
+                          f"whole steps cover only a part of the {total} time steps. Use "
+                          f"{' or '.join(map(str, sorted(near)))} steps, or use_scheduler('dpm++'), which takes any "
+                          "number.")
 
     times = scheduler.timesteps.tolist()
     if len(set(times)) < len(times) / 2:
-        raise CcdiffError(f"{name} would take most of its num_inference_steps={steps} at the same few times with these settings, and "
-                          "would draw noise; leave out use_beta_sigmas and its like.")
+        raise CcdiffError(f"{name} would take most of its num_inference_steps={steps} at the same few times with these "
+                          "settings, and would draw noise; leave out use_beta_sigmas and its like.")
     if len(times) > 1 and times[0] == times[1] and hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(0) # solvers look their place up by the time; where times repeat, they must count
 
@@ -175,40 +187,46 @@ def set_timesteps(
     safe = prediction_type != "epsilon" or clips or (steps == total and name in _small_steps)
     if not safe and scheduler.alphas_cumprod[int(first)] < 1e-6:
         factor = float(scheduler.alphas_cumprod[int(first)])**-.5
-        raise CcdiffError(f"{name} would begin at t={first:.0f}, where an error of the network is enlarged {factor:,.0f} times, and would "
-                          "draw noise. Take the scheduler from use_scheduler(name), or set timestep_spacing='leading' and fewer steps.")
+        raise CcdiffError(f"{name} would begin at t={first:.0f}, where an error of the network is enlarged "
+                          f"{factor:,.0f} times, and would draw noise. Take the scheduler from use_scheduler(name), or "
+                          "set timestep_spacing='leading' and fewer steps.")
 
 def _first_time(scheduler, steps, device):
     "Set the times and return the first, a float."
-    try: scheduler.set_timesteps(steps, device=device)
+    try:
+        scheduler.set_timesteps(steps, device=device)
     except (IndexError, AssertionError, ValueError) as e:
-        raise CcdiffError(f"{type(scheduler).__name__} cannot take num_inference_steps={steps} with these settings: {e}") from e
+        raise CcdiffError(f"{type(scheduler).__name__} cannot take num_inference_steps={steps} with these settings: "
+                          f"{e}") from e
     return float(scheduler.timesteps[0])
 
 # %% ../../nbs/model/02_schedulers.ipynb #0186664a
 def step_arguments(
-    scheduler,        # a diffusers scheduler
-    generator=None,   # a torch generator, or a list with one per image
-    eta: float = 0.0, # DDIM only: 0 is deterministic, 1 is like DDPM
+    scheduler: SchedulerMixin, # a diffusers scheduler
+    generator: torch.Generator | list | None = None, # a generator, or a list with one per image
+    eta: float = 0.0,          # DDIM only: 0 is deterministic, 1 is like DDPM
 ) -> dict:
     "What `scheduler.step` takes besides prediction, time and image. `CcdiffError` for an `eta` it does not know."
     takes = inspect.signature(scheduler.step).parameters
     check_number("eta", eta, ge=0, le=1)
     if eta and "eta" not in takes:
-        raise CcdiffError(f"eta={eta} means nothing to {type(scheduler).__name__}; only DDIM knows it: use_scheduler('ddim').")
+        raise CcdiffError(f"eta={eta} means nothing to {type(scheduler).__name__}; only DDIM knows it: "
+                          "use_scheduler('ddim').")
     almost = eta * (1 - 1e-6) # from the very end, at exactly 1, rounding makes DDIM take the root of a negative number
-    arguments = {"eta": almost, "generator": generator, "use_clipped_model_output": bool(scheduler.config.get("clip_sample"))}
+    clips = bool(scheduler.config.get("clip_sample"))
+    arguments = {"eta": almost, "generator": generator, "use_clipped_model_output": clips}
     return {key: value for key, value in arguments.items() if key in takes}
 
 # %% ../../nbs/model/02_schedulers.ipynb #75d152fa
-_trained = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type", "rescale_betas_zero_snr")
+_trained = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type",
+            "rescale_betas_zero_snr") # what belongs to the model
 
 def build_scheduler(
     name: str,                        # a name in the table, or the class it stands for
-    config,                           # the config of the scheduler that the model was trained with, or of any built from it
+    config: dict,                     # of the scheduler that the model was trained with, or of any built from it
     prediction_type: str = "epsilon", # what the network predicts
     **overrides,                      # settings of the scheduler to change
-):
+) -> SchedulerMixin:
     "The scheduler `name` for the model that `config` belongs to. `CcdiffError` for one that does not suit the model."
     table = schedulers_for(prediction_type)
     if name.endswith("Scheduler"):
@@ -217,24 +235,31 @@ def build_scheduler(
     cls, settings = table[check_choice("scheduler", name, table)]
     cls = getattr(diffusers, cls)
     takes = set(inspect.signature(cls.__init__).parameters) - {"self"}
-    for key in overrides: check_choice(f"setting of scheduler {name!r}", key, sorted(takes - set(_trained)))
+    for key in overrides:
+        check_choice(f"setting of scheduler {name!r}", key, sorted(takes - set(_trained)))
 
     settings = {**_model_settings(name, config, prediction_type, takes), **settings}
     if "timestep_spacing" in takes:
         settings["timestep_spacing"] = _ddpm_spacing(prediction_type) if name == "ddpm" else "trailing"
-    if "original_inference_steps" in takes: settings["original_inference_steps"] = config["num_train_timesteps"]
+    if "original_inference_steps" in takes:
+        settings["original_inference_steps"] = config["num_train_timesteps"]
+    settings.update(overrides)
     try:
-        if overrides: _rehearse(cls(**{**settings, **overrides}), prediction_type)
-        return cls(**{**settings, **overrides})
+        if overrides:
+            _rehearse(cls(**settings), prediction_type)
+        return cls(**settings)
     except Exception as e:
         raise CcdiffError(f"scheduler {name!r} cannot be used with {overrides}: {e or type(e).__name__}") from e
 
+# %% ../../nbs/model/02_schedulers.ipynb #85ccadc0
+#| code-fold: true
 def _rehearse(scheduler, prediction_type):
     "Take some twenty steps with a blank image: diffusers finds out late what a solver cannot do."
     total = scheduler.config.num_train_timesteps
     set_timesteps(scheduler, total // max(1, total // 20), "cpu", prediction_type)
     blank = torch.zeros(1, 1, 2, 2)
-    for t in scheduler.timesteps: scheduler.step(blank, t, blank)
+    for t in scheduler.timesteps:
+        scheduler.step(blank, t, blank)
 
 def _model_settings(name, config, prediction_type, takes):
     "The settings that belong to the trained model, under the names that the scheduler's class `takes`."
@@ -243,6 +268,8 @@ def _model_settings(name, config, prediction_type, takes):
         return {"num_train_timesteps": config["num_train_timesteps"], "flow_shift": shift}
     settings = {key: config[key] for key in _trained if config.get(key) is not None}
     if settings.get("rescale_betas_zero_snr") and "rescale_betas_zero_snr" not in takes:
-        raise CcdiffError(f"scheduler {name!r} cannot sample from a model trained with rescale_betas_zero_snr=True; use 'ddpm' or 'ddim'.")
-    if not settings.get("rescale_betas_zero_snr"): settings.pop("rescale_betas_zero_snr", None)
+        raise CcdiffError(f"scheduler {name!r} cannot sample from a model trained with rescale_betas_zero_snr=True; "
+                          "use 'ddpm' or 'ddim'.")
+    if not settings.get("rescale_betas_zero_snr"):
+        settings.pop("rescale_betas_zero_snr", None)
     return settings

@@ -1,8 +1,8 @@
 "use strict";
-// Draws the charts of the page as SVG. A chart is {low, high, first, last, image} for histograms, or a list of curves
+// Draws the charts of the page as SVG, finds and hides what is not wanted, and moves images through the steps. A chart is {low, high, first, last, image} for histograms, or a list of curves
 // {run, own, x, y, bad}: `own` points are inherited from the parent, y is null where there is a gap, and `bad` are the
-// steps whose value was not finite.
-const {charts, colors, marks} = JSON.parse(document.getElementById("charts").textContent);
+// steps whose value was not finite. The frames of an image series are [step, address], in the order of their steps.
+let {charts, frames, colors, marks} = JSON.parse(document.getElementById("charts").textContent);
 const color = run => colors[run % colors.length];
 const mark = run => marks[run % marks.length];
 const hidden = new Set(); // the runs that are not shown
@@ -149,44 +149,155 @@ function drawHistograms(card, chart) { // columns of equal width, so the steps o
     height: box.bottom - box.top, preserveAspectRatio: "none", style: "image-rendering: pixelated"});
 }
 
-const cards = [...document.querySelectorAll(".card")];
-const wanted = () => document.getElementById("find").value.toLowerCase();
+const find = document.getElementById("find");
+const group = document.getElementById("group");
+const content = () => document.getElementById("content");
 
-function update(card) { // show a card or not; draw it once it has been in sight
+function choose(item) { // show a card, an image or a row of numbers, or do not
+  const chart = charts[item.dataset.chart];
+  const runs = Array.isArray(chart) ? chart.map(c => c.run) : item.dataset.of ? [Number(item.dataset.of)] : [];
+  const name = item.dataset.name.toLowerCase();
+  item.hidden = runs.length > 0 && runs.every(run => hidden.has(run)) || !name.includes(find.value.toLowerCase())
+    || !name.startsWith(group.value.toLowerCase() && `${group.value.toLowerCase()}/`);
+}
+
+function draw(card) { // once it has been in sight, and again whenever it comes into sight after a change
   const chart = charts[card.dataset.chart];
-  const runs = Array.isArray(chart) ? chart.map(c => c.run) : [Number(card.dataset.of)];
-  card.hidden = runs.every(run => hidden.has(run)) || !card.dataset.name.toLowerCase().includes(wanted());
-  if (card.hidden || !chart || !card.seen) return;
+  card.drawn = card.seen && card.querySelector("svg").clientWidth > 0;
+  if (!card.drawn) return;
   if (Array.isArray(chart)) drawCurves(card, chart);
   else drawHistograms(card, chart);
 }
 
+function updateAll() {
+  content().querySelectorAll("[data-name]").forEach(choose);
+  for (const cell of document.querySelectorAll("[data-column]")) cell.hidden = hidden.has(Number(cell.dataset.column));
+  for (const row of document.querySelectorAll("#about [data-of]")) row.hidden = hidden.has(Number(row.dataset.of));
+  for (const part of content().querySelectorAll("section, details, .scroll")) {
+    part.hidden = !part.querySelector("[data-name]:not([hidden])");
+  }
+  content().querySelectorAll(".card[data-chart]").forEach(draw);
+}
+
+function search() { // what is found is opened, if it is not too much to look at
+  updateAll();
+  if (!find.value && !group.value) return;
+  for (const folder of content().querySelectorAll("details:not([hidden])")) {
+    if (folder.querySelectorAll("[data-name]:not([hidden])").length <= 24) folder.open = true;
+    else if (folder.querySelector("details")) folder.open = true;
+  }
+}
+
 const sight = new IntersectionObserver(entries => {
   for (const {target, isIntersecting} of entries) {
-    if (!isIntersecting || target.seen) continue;
+    if (!isIntersecting || target.drawn) continue;
     target.seen = true;
-    update(target);
+    draw(target);
   }
 });
-for (const card of cards) sight.observe(card);
-const updateAll = () => cards.forEach(update);
 
-document.getElementById("find").addEventListener("input", () => {
-  updateAll();
-  for (const group of document.querySelectorAll("details")) {
-    const found = group.querySelectorAll(".card:not([hidden])").length;
-    group.hidden = !found;
-    if (wanted() && found && found <= 12) group.open = true;
-  }
-});
-document.getElementById("log")?.addEventListener("change", event => { view.log = event.target.checked; updateAll(); });
-document.getElementById("smooth")?.addEventListener("input", event => { view.smooth = Number(event.target.value); updateAll(); });
-for (const box of document.querySelectorAll("[data-run]")) {
-  box.addEventListener("change", () => {
-    if (box.checked) hidden.delete(Number(box.dataset.run));
-    else hidden.add(Number(box.dataset.run));
-    box.closest("tr").classList.toggle("off", !box.checked);
-    updateAll();
-  });
+function timesThatFit(image, width, height) {
+  return Math.min(width / image.naturalWidth, height / image.naturalHeight);
 }
-window.addEventListener("resize", updateAll);
+
+function frameAt(figure, step) { // [step, address] at this step or the last one before it
+  const all = frames[figure.dataset.frames];
+  return all.findLast(frame => Number(frame[0]) <= step) ?? all[0];
+}
+
+function slide(slider) { // the images of a folder at the step that its slider says
+  const step = slider.dataset.steps.split(" ")[slider.value];
+  slider.parentNode.querySelector("output").textContent = step;
+  for (const figure of slider.closest("details").querySelectorAll(":scope > .gallery > figure")) {
+    const image = figure.querySelector("img");
+    if (!image) continue;
+    const frame = frameAt(figure, Number(step));
+    [figure.querySelector(".step").textContent, image.src] = frame;
+    image.alt = `${figure.dataset.name}, step ${frame[0]}`;
+  }
+}
+
+function enlarge(figure) { // in the dialog, with the other steps of the same series
+  const dialog = document.getElementById("big");
+  const [image, words, slider] = dialog.children;
+  const all = frames[figure.dataset.frames];
+  slider.max = all.length - 1;
+  slider.hidden = all.length < 2;
+  slider.value = all.findIndex(frame => frame[0] === figure.querySelector(".step").textContent);
+  image.onload = () => { image.style.width = `${image.naturalWidth * timesThatFit(image, innerWidth * .85, innerHeight * .76)}px`; };
+  slider.oninput = () => {
+    const [step, address] = all[slider.value];
+    image.src = address;
+    image.alt = words.textContent = `${figure.dataset.key}, step ${step}`;
+  };
+  slider.oninput();
+  dialog.onclick = event => event.target === slider || dialog.close();
+  dialog.showModal();
+}
+
+function watch() { // what has to be done for every card and image that is new
+  for (const card of content().querySelectorAll(".card[data-chart]")) sight.observe(card);
+  for (const image of content().querySelectorAll(".shot img")) {
+    const room = image.closest(".small") ? [112, 112] : [Math.min(420, innerWidth - 40), 620];
+    image.onload = () => { // by a whole number, if it can be larger than it is
+      const times = timesThatFit(image, ...room);
+      image.style.width = `${image.naturalWidth * (times > 1 ? Math.floor(times) : times)}px`;
+    };
+    if (image.complete) image.onload();
+  }
+  for (const box of document.querySelectorAll("[data-run]")) {
+    box.checked = !hidden.has(Number(box.dataset.run));
+    box.closest("tr").classList.toggle("off", !box.checked);
+  }
+  updateAll();
+}
+
+function renew(page) { // a newer one of this page: what is open, hidden, drawn and chosen stays as it is
+  const fresh = page.getElementById("content");
+  ({charts, frames} = JSON.parse(page.getElementById("charts").textContent));
+  for (const folder of fresh.querySelectorAll("details")) {
+    const old = content().querySelector(`[data-folder="${CSS.escape(folder.dataset.folder)}"]`);
+    if (!old) continue;
+    folder.open = old.open;
+    const [slider, before] = [folder, old].map(f => f.querySelector(":scope > .slider input"));
+    if (!slider || !before || before.value === before.max) continue; // at the end it follows the run
+    slider.value = Math.max(0, slider.dataset.steps.split(" ").indexOf(before.dataset.steps.split(" ")[before.value]));
+  }
+  const known = new Map([...content().querySelectorAll(".card[data-chart]")].map(card => [card.dataset.key, card]));
+  for (const card of fresh.querySelectorAll(".card[data-chart]")) {
+    const old = known.get(card.dataset.key);
+    if (!old) continue;
+    old.dataset.chart = card.dataset.chart;
+    card.replaceWith(old);
+  }
+  content().replaceWith(fresh);
+  document.getElementById("about").replaceWith(page.getElementById("about"));
+  const chosen = group.value;
+  group.replaceChildren(...page.getElementById("group").children);
+  group.value = chosen;
+  fresh.querySelectorAll(".slider input").forEach(slide);
+  watch();
+}
+
+document.addEventListener("input", event => {
+  if (event.target === find || event.target === group) search();
+  else if (event.target.id === "smooth") { view.smooth = Number(event.target.value); updateAll(); }
+  else if (event.target.dataset.steps) slide(event.target);
+});
+document.addEventListener("change", event => {
+  if (event.target.id === "log") view.log = event.target.checked;
+  else if (!event.target.dataset.run) return;
+  else if (event.target.checked) hidden.delete(Number(event.target.dataset.run));
+  else hidden.add(Number(event.target.dataset.run));
+  watch();
+});
+document.addEventListener("click", event => {
+  const shot = event.target.closest(".shot");
+  const wide = event.target.closest(".wide");
+  if (shot) enlarge(shot.parentNode);
+  if (!wide) return;
+  wide.closest(".card").classList.toggle("large");
+  draw(wide.closest(".card"));
+});
+window.addEventListener("resize", watch);
+watch();

@@ -27,7 +27,8 @@ def setup_notebook():
         "axes.spines.top": False,
         "axes.spines.right": False,
     })
-    os.environ["CCDIFF_RUNS_DIR"] = tempfile.mkdtemp(prefix="ccdiff-runs-")
+    setup_notebook.runs = tempfile.TemporaryDirectory(prefix="ccdiff-runs-", ignore_cleanup_errors=True) # until the process ends
+    os.environ["CCDIFF_RUNS_DIR"] = setup_notebook.runs.name
     for name in ("NEPTUNE_MODE", "GEMINI_API_KEY", "GOOGLE_API_KEY"):
         os.environ.pop(name, None)
     if os.environ.get("IN_TEST"):
@@ -59,13 +60,13 @@ def page_name(
     "The name of a notebook's page on the site, as nbdev makes it: lower case, without the number in front."
     return re.sub(r"^\d+[a-zA-Z0-9]*_", "", Path(notebook).stem.lower()) + ".html"
 
-def _prose_markdown(text, doc_url):
-    "A markdown cell with its links and pictures as they are seen from README.md."
+def _prose_markdown(text, doc_url, file_url):
+    "A markdown cell with its links and pictures as they are seen from README.md, wherever that is shown."
     def to_page(link):
         folder, notebook, anchor = (group or "" for group in link.groups())
         return f"]({doc_url}/{folder}{page_name(notebook)}{anchor})"
 
-    text = re.sub(r"\]\((images/[^)]+)\)", r"](nbs/\1)", text)
+    text = re.sub(r"\]\((images/[^)]+)\)", rf"]({file_url}/\1)", text)
     return re.sub(r"\]\((\w[\w/]*/)?(\w+)\.ipynb(#[\w.-]*)?\)", to_page, text)
 
 def _code_markdown(text, outputs):
@@ -79,8 +80,9 @@ def _code_markdown(text, outputs):
 
 # %% ../../nbs/testing/00_notebooks.ipynb #4a18eb4a
 def notebook_to_markdown(
-    notebook,     # path of the notebook
-    doc_url: str, # the address of the docs site, for links between notebooks
+    notebook,      # path of the notebook
+    doc_url: str,  # the address of the docs site, for links between notebooks
+    file_url: str, # the address of the notebook's folder, for pictures
 ) -> str:
     "The notebook as one markdown text, for README.md."
     parts = ["<!-- made by `ccdiff-readme` from nbs/index.ipynb: edit that -->"]
@@ -89,7 +91,7 @@ def notebook_to_markdown(
         if not text or re.search(r"^\s*#\s*\|\s*hide\b", text, re.M):
             continue
         if cell["cell_type"] == "markdown":
-            parts.append(_prose_markdown(text, doc_url.rstrip("/")))
+            parts.append(_prose_markdown(text, doc_url, file_url))
         else:
             parts.append(_code_markdown(text, cell["outputs"]))
     return "\n\n".join(parts) + "\n"
@@ -108,7 +110,8 @@ def readme_main(
     if not config.read("settings.ini"):
         sys.exit("ccdiff-readme: there is no settings.ini here; run it at the root of the project")
     settings = config["DEFAULT"]
-    text = notebook_to_markdown("nbs/index.ipynb", settings["doc_host"] + settings["doc_baseurl"])
+    files = settings["git_url"].replace("//github.com/", "//raw.githubusercontent.com/")
+    text = notebook_to_markdown("nbs/index.ipynb", settings["doc_host"] + settings["doc_baseurl"], f"{files}/{settings['branch']}/nbs")
 
     readme = Path("README.md")
     if not args.check:

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['MAX_STEP', 'MAX_FILE', 'RECORD', 'Histogram', 'File', 'plain_step', 'step_text', 'plain_metric', 'plain_text',
            'plain_config', 'unnest', 'plain_values', 'plain_histogram', 'FileItem', 'store_file', 'EmptyRecord',
-           'LocalStore', 'Segment', 'open_run', 'list_runs', 'fetch_metrics', 'fetch_history', 'fetch_series',
-           'last_step', 'last_steps', 'list_attributes', 'fetch_runs_table', 'download_files', 'verify_record']
+           'LocalStore', 'Segment', 'open_run', 'edit_record', 'list_runs', 'fetch_metrics', 'fetch_history',
+           'fetch_series', 'last_step', 'last_steps', 'list_attributes', 'fetch_runs_table', 'download_files',
+           'verify_record']
 
 # %% ../../nbs/track/00_record.ipynb #9d1b8b41
 import hashlib
@@ -33,7 +34,8 @@ from functools import lru_cache
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
-from ..core import (CcdiffError, atomic_write, check_choice, check_int, check_run_id, printable, read_file, run_dir,
+from ..core import (CcdiffError, atomic_write, check_choice, check_int, check_run_id, printable, read_file,
+                         run_dir,
                          runs_dir)
 from ..folders import FileLock, checkpoint_step, is_locked, list_checkpoints
 
@@ -124,7 +126,7 @@ def plain_config(
 
 # %% ../../nbs/track/00_record.ipynb #7f6e77b6
 def unnest(
-    data,  # a dict, a dataclass object or an `argparse.Namespace`, nested as deep as you like
+    data,  # a dict, a dataclass object or an argparse.Namespace, nested as deep as you like
 ):
     "`{'a/b/c': value}` from a nest. An empty inner dict stays, as a value; what is not a nest comes back as it is."
     if is_dataclass(data) and not isinstance(data, type):
@@ -144,9 +146,9 @@ def unnest(
 
 def plain_values(
     data: Mapping,            # names and values
-    plain,                    # the function that converts one value, such as `plain_metric`
-    name: str = "data",       # the argument that `data` was given as, for the message
-    keep_none: bool = False,  # whether `None` is a value; otherwise it is skipped
+    plain,                    # the function that converts one value, such as plain_metric
+    name: str = "data",       # the argument that data was given as, for the message
+    keep_none: bool = False,  # whether None is a value; otherwise it is skipped
 ) -> tuple:
     """`({name: plain value}, {name: reason})`: what can be stored, and what was left out and why. `CcdiffError` if
     `data` is not a dict."""
@@ -169,7 +171,7 @@ def plain_values(
 
 # %% ../../nbs/track/00_record.ipynb #6b450e23
 def plain_histogram(
-    h,  # a `Histogram` of ours or of neptune-scale, or anything with its fields
+    h,  # a Histogram of ours or of neptune-scale, or anything with its fields
 ) -> Histogram:
     """The histogram with arrays inside: float64 edges `(n + 1,)`, and float64 densities `(n,)` or counts `(n,)`,
     int64 if they are whole. Raises `CcdiffError` for anything else."""
@@ -285,7 +287,7 @@ def _read_source(source):
 
 # %% ../../nbs/track/00_record.ipynb #fc7488be
 def store_file(
-    file,    # a path, bytes, a PIL image, a matplotlib figure, or a `File` (ours or neptune-scale's) around one
+    file,    # a path, bytes, a PIL image, a matplotlib figure, or a File (ours or neptune-scale's) around one
     folder,  # the run's folder of files; made if missing
 ) -> FileItem:
     """Copy a file into `folder` under the SHA-256 of its bytes, completely or not at all. Raises `OSError` or
@@ -480,9 +482,9 @@ class LocalStore:
     they fail."""
     def __init__(
         self,
-        path,                  # the record; `open_run` makes it
+        path,                  # the record; open_run makes it
         kind: str = "resume",  # "new", "resume" or "fork"
-        resume_step=None,      # points of earlier sessions after this step are hidden; None hides nothing
+        resume_step: float | None = None,  # points of earlier sessions after this step are hidden; None hides nothing
     ):
         self.path, self._session_lock = Path(path), None
         self._open()
@@ -569,9 +571,9 @@ def _append(self:LocalStore, table, step, timestamp, rows):
 def log_metrics(self:LocalStore,
     data,                     # names and plain values
     step,                     # at least 0
-    timestamp=None,           # a datetime; None for now
+    timestamp: datetime | None = None,  # a datetime; None for now
     preview=False,            # whether a later value may replace it
-    preview_completion=None,  # how complete it is, 0 to 1
+    preview_completion: float | None = None,  # how complete it is, 0 to 1
 ):
     "Log numbers at a step."
     more = (preview_completion,) if preview else ()
@@ -580,9 +582,9 @@ def log_metrics(self:LocalStore,
 
 @patch
 def log_series(self:LocalStore,
-    data,            # names and texts, histograms (as `plain_histogram` returns them) or files (as `store_file` does)
+    data,            # names and texts, histograms (as plain_histogram returns them) or files (as store_file does)
     step,            # at least 0
-    timestamp=None,  # a datetime; None for now
+    timestamp: datetime | None = None,  # a datetime; None for now
 ):
     "Log texts, histograms or files at a step."
     self._append("series", step, timestamp, {path: _pack(value) for path, value in data.items()})
@@ -624,7 +626,7 @@ def remove_tags(self:LocalStore,
 
 @patch
 def close(self:LocalStore,
-    timeout=None,       # unused here; every sink has it
+    timeout: float | None = None,  # unused here; every sink has it
     status="finished",  # how the session ended
 ):
     "End the session, after one more attempt to write what waits. `sqlite3.Error` if that fails too."
@@ -665,7 +667,7 @@ class Segment:
     path: Path             # the record
     db: sqlite3.Connection # to read from
     meta: dict             # the record's own facts
-    sessions: dict         # for each session the row that tells of it, as `_session` names its parts
+    sessions: dict         # for each session the row that tells of it, as _session names its parts
     ceilings: dict         # for each session that counts, the last step (in millionths) that does
     problems: list = field(default_factory=list)  # what is missing or cannot be read, as sentences
 
@@ -688,7 +690,7 @@ class Segment:
         kind,       # "string", "histogram", "file" or "config"
         value,      # what the record holds
         path,       # the attribute's
-        step=None): # in a series
+        step: float | None = None): # in a series
         "A value that was logged; `None` and a warning if it cannot be read."
         try:
             return _unpack(kind, value, self.path.parent, run_id=self.run_id, attribute_path=path, step=step)
@@ -792,14 +794,14 @@ def _parent_meta(fork_run_id, fork_step, root):
 def open_run(
     run_id: str,           # the run's id
     resume: bool = False,  # continue a run that exists; otherwise it must not
-    resume_step=None,      # points after this step, in [0, 1e12), are hidden by the new session; None hides nothing
+    resume_step: float | None = None,  # points after this step, in [0, 1e12), are hidden by the new session; None hides nothing
     fork_run_id: str | None = None,  # the parent of a fork
-    fork_step=None,               # the last step of the parent, in [0, 1e12), that belongs to the fork's history
+    fork_step: float | None = None,  # the last step of the parent, in [0, 1e12), that belongs to the fork's history
     inherit_configs: bool = True, # whether a fork shows its parent's configs
-    project: str | None = None,   # for the record: the project
-    experiment_name: str | None = None,     # for the record: the experiment
+    project: str | None = None,  # for the record: the project
+    experiment_name: str | None = None,  # for the record: the experiment
     creation_time: datetime | None = None,  # None for now
-    root=None,             # the runs directory; None for the default
+    root: str | Path | None = None,  # the runs directory; None for the default
 ) -> LocalStore:
     """Open a session on a run's record: new, resumed or forked. Raises `CcdiffError` if a new run exists, one to
     resume does not, a resumed one has another parent, a step is not a number, or the parent ends before the fork."""
@@ -830,6 +832,21 @@ def open_run(
     except FileExistsError:
         raise CcdiffError(f"run {run_id!r} exists; resume it, fork it, or give this one another run_id.") from None
     return LocalStore(path, "resume" if resume else "fork" if fork else "new", resume_step)
+
+# %% ../../nbs/track/00_record.ipynb #ff4ab6aa
+@contextmanager
+def edit_record(
+    run_id: str,  # the run's id
+    root: str | Path | None = None,  # the runs directory; None for the default
+):
+    """A context manager that yields a connection to a run's record, as one transaction that belongs to no session.
+    Raises `CcdiffError` for a run without a record, and for one that cannot be written."""
+    path = run_dir(run_id, root) / RECORD
+    try:
+        with _open_record(path), closing(_connect(path, wait=10)) as db, db:
+            yield db
+    except sqlite3.Error as error:
+        raise CcdiffError(f"the record of run {run_id!r} cannot be changed ({printable(error)}).") from error
 
 # %% ../../nbs/track/00_record.ipynb #ae1b5cfd
 def _pattern(text):
@@ -869,8 +886,8 @@ def _read_runs(runs, root, read, to_the_root=True):
     return {run_id: value for run_id, (_, value) in found.items()}
 
 def list_runs(
-    runs=None,  # a list of ids, a run's id, or a regular expression; None for all
-    root=None,  # the runs directory; None for the default
+    runs: str | list | None = None,  # a list of ids, a run's id, or a regular expression; None for all
+    root: str | Path | None = None,  # the runs directory; None for the default
 ) -> list:
     """The ids of the runs that have a record: as listed, otherwise oldest first. A record that cannot be read is left
     out with a warning. Raises `CcdiffError` for a listed id without a record. After `neptune_query.runs.list_runs`."""
@@ -996,13 +1013,13 @@ def _with_previews(points, previews):
     return pd.concat([points, previews]).sort_values("step", kind="stable") if len(previews) else points
 
 def fetch_metrics(
-    runs=None,            # a list of run ids, a run's id, or a regular expression; None for all
-    attributes=None,      # a regular expression, or a list of exact names; None for all
+    runs: str | list | None = None,  # a list of run ids, a run's id, or a regular expression; None for all
+    attributes: str | list | None = None,  # a regular expression, or a list of exact names; None for all
     step_range: tuple = (None, None),  # lowest and highest step, both counted; None for no bound
     lineage_to_the_root: bool = True,  # whether a fork shows its parents' part
-    tail_limit: int | None = None,     # only the last so many points of each attribute, at least 1
+    tail_limit: int | None = None,  # only the last so many points of each attribute, at least 1
     include_point_previews: bool = False,  # whether open previews are shown, with two more columns to tell them by
-    root=None,            # the runs directory; None for the default
+    root: str | Path | None = None,  # the runs directory; None for the default
 ):
     """A `DataFrame` of metrics: a row for each (run, step), a float64 column for each attribute, NaN where nothing
     was logged. A run that cannot be read is left out with a warning. Raises `CcdiffError` for a run without a record,
@@ -1027,8 +1044,8 @@ def fetch_metrics(
 # %% ../../nbs/track/00_record.ipynb #2d2be6d5
 def fetch_history(
     run,              # a run or its id
-    attributes=None,  # a regular expression, or a list of exact names; None for all
-    root=None,        # the runs directory; None for the default
+    attributes: str | list | None = None,  # a regular expression, or a list of exact names; None for all
+    root: str | Path | None = None,  # the runs directory; None for the default
     step_range: tuple = (None, None),  # lowest and highest step, both counted
 ):
     """A `DataFrame` with a row for each point of a run's metrics, by step: step, attribute, value, absolute_time, and
@@ -1044,12 +1061,12 @@ def fetch_history(
 
 # %% ../../nbs/track/00_record.ipynb #4fc97dba
 def fetch_series(
-    runs=None,            # a list of run ids, a run's id, or a regular expression; None for all
-    attributes=None,      # a regular expression, or a list of exact names; None for all
+    runs: str | list | None = None,  # a list of run ids, a run's id, or a regular expression; None for all
+    attributes: str | list | None = None,  # a regular expression, or a list of exact names; None for all
     step_range: tuple = (None, None),  # lowest and highest step, both counted; None for no bound
     lineage_to_the_root: bool = True,  # whether a fork shows its parents' part
-    tail_limit: int | None = None,     # only the last so many values of each attribute, at least 1
-    root=None,            # the runs directory; None for the default
+    tail_limit: int | None = None,  # only the last so many values of each attribute, at least 1
+    root: str | Path | None = None,  # the runs directory; None for the default
 ):
     """A `DataFrame` of texts, `Histogram`s and `FileItem`s: a row for each (run, step), `None` where nothing was
     logged or cannot be read. Raises `CcdiffError` for a run without a record, or a bad argument. After
@@ -1065,7 +1082,7 @@ def fetch_series(
 # %% ../../nbs/track/00_record.ipynb #8dc9556d
 def last_step(
     run_id: str,  # the run's id
-    root=None,    # the runs directory; None for the default
+    root: str | Path | None = None,  # the runs directory; None for the default
 ) -> float | None:
     """The last step at which this run itself logged anything, including hidden points; None if nothing. `CcdiffError`
     for a run without a record."""
@@ -1073,7 +1090,7 @@ def last_step(
 
 def last_steps(
     run_id: str,  # the run's id
-    root=None,    # the runs directory; None for the default
+    root: str | Path | None = None,  # the runs directory; None for the default
 ) -> dict:
     """`{attribute: the last step it was ever logged at}` by this run itself, including hidden points: what a server
     that keeps them has. Raises `CcdiffError` for a run without a record."""
@@ -1160,10 +1177,10 @@ def _attributes(history, match, kinds=_KINDS):
     return found
 
 def list_attributes(
-    runs=None,        # a list of run ids, a run's id, or a regular expression; None for all
-    attributes=None,  # a regular expression, or a list of exact names; None for all
-    kind: str | None = None,     # only "metric", "string", "histogram", "file", "config" or "sys" ones
-    root=None,        # the runs directory; None for the default
+    runs: str | list | None = None,  # a list of run ids, a run's id, or a regular expression; None for all
+    attributes: str | list | None = None,  # a regular expression, or a list of exact names; None for all
+    kind: str | None = None,  # only "metric", "string", "histogram", "file", "config" or "sys" ones
+    root: str | Path | None = None,  # the runs directory; None for the default
 ) -> list:
     """The names that the runs have logged under, including inherited ones, sorted.
     Raises `CcdiffError` for a run without a record, or a bad argument. After `neptune_query.runs.list_attributes`."""
@@ -1180,12 +1197,12 @@ def _sort_key(value):
     return (0, value, "") if isinstance(value, (int, float)) else (1, 0, str(value))
 
 def fetch_runs_table(
-    runs=None,        # a list of run ids, a run's id, or a regular expression; None for all
-    attributes=None,  # a regular expression, or a list of exact names; None for all
+    runs: str | list | None = None,  # a list of run ids, a run's id, or a regular expression; None for all
+    attributes: str | list | None = None,  # a regular expression, or a list of exact names; None for all
     sort_by: str = "sys/creation_time",  # the attribute to sort by; runs without it, or with NaN, come last
     sort_direction: str = "desc",        # "desc" or "asc"
-    limit: int | None = None,            # at most so many runs, at least 1; None for all
-    root=None,        # the runs directory; None for the default
+    limit: int | None = None,  # at most so many runs, at least 1; None for all
+    root: str | Path | None = None,  # the runs directory; None for the default
 ):
     """A `DataFrame` with a row for each run: configs, tags, and the last value of each series.
     Raises `CcdiffError` for a run without a record, or a bad argument. After `neptune_query.runs.fetch_runs_table`."""
@@ -1215,8 +1232,8 @@ def _folder_name(name):
     return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 def download_files(
-    files,             # a `FileItem`, several, or a Series or DataFrame from `fetch_series` or `fetch_runs_table`
-    destination=None,  # the folder to copy to; None for the working directory
+    files,             # a FileItem, several, or a Series or DataFrame from fetch_series or fetch_runs_table
+    destination: str | Path | None = None,  # the folder to copy to; None for the working directory
 ):
     """Copy logged files to `<destination>/<run>/<attribute>/step_<step><ending>` (`file<ending>` if there is no step);
     a `DataFrame` of the paths. Raises `OSError` if one is gone, `CcdiffError` if it is not what was logged. After
@@ -1267,7 +1284,7 @@ def _wal_problem(path):
 
 def verify_record(
     run_id: str,  # the run's id
-    root=None,    # the runs directory; None for the default
+    root: str | Path | None = None,  # the runs directory; None for the default
 ) -> list:
     """What is wrong with a run's record, as sentences; empty if it is whole. Pages that SQLite finds damaged, points
     that were lost with the write-ahead log, values that cannot be read, a parent that is gone, and logged files that

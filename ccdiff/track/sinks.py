@@ -306,9 +306,9 @@ class NeptuneSink(Sink):
         project: str,  # "workspace/project"
         run_path,      # the run's folder; the queue lies in its "neptune" folder
         live: bool = False,  # whether to send the queue while the run goes on
-        fork_step: float | None = None,   # for a fork, and for the resume of a fork: where it left its parent
+        fork_step: float | None = None,  # for a fork, and for the resume of a fork: where it left its parent
         resume_from: dict | None = None,  # the last step of each series so far; those points are withheld
-        api_token: str | None = None,     # the token for sending; None for $NEPTUNE_API_TOKEN
+        api_token: str | None = None,  # the token for sending; None for $NEPTUNE_API_TOKEN
         **neptune_kwargs,  # passed on to neptune_scale.Run: fork_run_id, experiment_name, …
     ):
         self.live, self.queue = live, None  # the queue's file, once it is open
@@ -414,7 +414,7 @@ class TrackerSink(Sink):
         project: str,  # "workspace/project"; the part behind the slash is the project there
         run_path,      # the run's folder
         experiment_name: str | None = None,  # the experiment the run belongs to
-        resume_from: dict | None = None,     # the last step of each series so far; those points are withheld
+        resume_from: dict | None = None,  # the last step of each series so far; those points are withheld
         **more,        # more for the configs, such as a fork's parent
     ):
         from accelerate import PartialState  # here, since a thread cannot import torch for others
@@ -609,11 +609,11 @@ def _or_damaged(work, queue, *args):
                 "state": "damaged", "reported": reported}
 
 def sync_offline(
-    runs_root=None,                # the runs directory; None for the default
-    runs=None,                     # the ids of the runs to send; None for all
+    runs_root: str | Path | None = None,  # the runs directory; None for the default
+    runs: str | list | None = None,  # the ids of the runs to send; None for all
     api_token: str | None = None,  # a Neptune API token; None for NEPTUNE_API_TOKEN
     patience: float = 30.0,        # seconds without progress after which a queue is given up for now
-    project: str | None = None,    # send to this project, "workspace/project"; None for each run's own
+    project: str | None = None,  # send to this project, "workspace/project"; None for each run's own
     yes: bool = False,             # whether queues that were not made here are sent, too; they need project
     tell=lambda row: None,         # called with each row, before ("ready") and after its queue is sent
 ) -> list:

@@ -5,14 +5,16 @@
 # %% auto #0
 __all__ = ['Count', 'CountOrZero', 'Positive', 'PositiveOrZero', 'Fraction', 'Probability', 'Widths', 'RunId', 'TensorStat',
            'Trackers', 'TensorStats', 'Interval', 'SECTIONS', 'RESUMABLE', 'PRESETS', 'DEFAULT_PRESET', 'RENAMED',
-           'check_tensor_stats', 'check_interval', 'check_log_with', 'allowed_values', 'explain', 'one_sentence_errors',
-           'TrainConfig', 'options_by_section', 'with_preset', 'describe_preset']
+           'RECIPE', 'check_tensor_stats', 'check_interval', 'check_log_with', 'allowed_values', 'explain',
+           'one_sentence_errors', 'TrainConfig', 'options_by_section', 'with_preset', 'describe_preset', 'saved_config',
+           'sampling_recipe']
 
 # %% ../../nbs/train/00_config.ipynb #3b5d4c2e
 import difflib
 import json
 import os
 from dataclasses import asdict, field, fields
+from pathlib import Path
 from typing import Annotated, Literal, get_args, get_type_hints
 
 from fastcore.basics import patch
@@ -20,7 +22,7 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_v
 from pydantic.dataclasses import dataclass
 
 from ..core import CcdiffError, check_choice, check_run_id
-from ..folders import find_checkpoint
+from ..folders import find_checkpoint, find_run
 from ..track.sinks import check_trackers
 
 # %% ../../nbs/train/00_config.ipynb #bf1fddb0
@@ -189,6 +191,8 @@ class TrainConfig:
     tensor_stats: TensorStats = "hist,mean,norm" # statistics to log about activations and gradients
     watch_every: CountOrZero = 50     # log tensor statistics every N steps; 0 for never
     watch_parameters: bool = False    # log statistics of the parameters as well
+    val_every: CountOrZero = 0        # measure the loss on held-out images every N steps; 0 for never
+    patience: Count | None = None     # stop when the held-out loss has not fallen in N measurements; default: never
     evaluate: CountOrZero = 0         # images per class that the local judge scores when the command ends; 0 for none
     num_inference_steps: CountOrZero = 20 # inference steps of the sample grids; 0 for no grids
     guidance_scale: PositiveOrZero = 1.0  # guidance of the sample grids; above 1 needs --class-dropout-prob
@@ -216,6 +220,9 @@ class TrainConfig:
         if self.guidance_scale > 1 and not self.class_dropout_prob:
             raise CcdiffError(f"guidance_scale={self.guidance_scale} needs a network that was also trained without "
                               "labels: set class_dropout_prob, for instance to 0.1.")
+        if self.patience and not self.val_every:
+            raise CcdiffError(f"patience={self.patience} needs a held-out loss to watch: set val_every, for instance "
+                              "to 100.")
         if self.neptune_mode == "new":
             for name in ("resume_from_run_id", "resume_from_step"):
                 if getattr(self, name) is not None:
@@ -322,10 +329,19 @@ def rename_old(
     "The same with today's names for the options of version 0.1."
     return {RENAMED.get(name, name): value for name, value in saved.items()}
 
+def saved_config(
+    folder, # a checkpoint, or any other folder
+) -> dict:
+    "The configuration that a checkpoint was trained with, under today's names; empty for a folder that holds none."
+    try: state = json.loads((Path(folder) / "state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError): return {}
+    config = state.get("config") if isinstance(state, dict) else None
+    return TrainConfig.rename_old(config) if isinstance(config, dict) else {}
+
 @patch(cls_method=True)
 def of_run(
     cls:TrainConfig,
-    run: str,                # id of the run to go on from
+    run: str,                # the run to go on from: its id, the beginning of it, or latest
     step: int | None = None, # one of its checkpoints; None for the newest that verifies
     mode: str = "resume",    # resume or fork
     **changes,               # options to set otherwise
@@ -334,9 +350,9 @@ def of_run(
 
     Raises `CcdiffError` if there is no such checkpoint."""
     check_choice("mode", mode, ("resume", "fork"))
-    state = json.loads((find_checkpoint(run, step) / "state.json").read_text(encoding="utf-8"))
-    saved = state.get("config")
-    if not isinstance(saved, dict):
+    run = find_run(run)
+    saved = saved_config(find_checkpoint(run, step))
+    if not saved:
         raise CcdiffError(f"the checkpoint of run {run!r} holds no training configuration; "
                           "load it with Trainer(config).load_training_state(folder).")
     if saved.get("rescale_zero_snr"):
@@ -344,7 +360,19 @@ def of_run(
                           "0.2; make the objective by hand: "
                           "Trainer(config, objective=Objective(make_scheduler(..., rescale_zero_snr=True))).")
     known = {f.name for f in fields(cls)}
-    options = {name: value for name, value in cls.rename_old(saved).items() if name in known}
+    options = {name: value for name, value in saved.items() if name in known}
     options.update(run_id=None, neptune_mode=mode, resume_from_run_id=run, resume_from_step=step)
     if "n_epochs" in changes: options.pop("max_steps", None)
     return cls(**TrainConfig().to_dict() | options | changes)
+
+# %% ../../nbs/train/00_config.ipynb #71364575
+RECIPE = {"num_inference_steps": 50, "seed": 0, "guidance_scale": 1.0,
+          "guidance_interval": (0.0, 1.0)} # how samples are drawn where no run says how
+
+def sampling_recipe(
+    config: dict, # the configuration of a run, from saved_config; may be empty
+) -> dict:
+    "How a run draws its samples, as arguments of `sample_images`: as its configuration says, else as `RECIPE`."
+    recipe = RECIPE | {name: config[name] for name in RECIPE if config.get(name) is not None}
+    recipe["num_inference_steps"] = recipe["num_inference_steps"] or RECIPE["num_inference_steps"] # 0: no grids in training
+    return recipe

@@ -178,7 +178,10 @@ class Track(Callback):
         trainer.run.log_string_series(data={"checkpoints/path": "/".join(path.parts[-3:])}, step=trainer.step)
 
     def after_fit(self, trainer, error):
-        if self.run is None: trainer.run.end_session(error or (KeyboardInterrupt() if trainer.signal else None))
+        if self.run is not None: return
+        interrupted = KeyboardInterrupt() if trainer.signal else None
+        if error is None and not interrupted and trainer.step < trainer.total_steps: trainer.run.close(status="stopped")
+        else: trainer.run.end_session(error or interrupted)
 
 # %% ../../nbs/train/03_callbacks.ipynb #1f0bf951
 class Watch(Callback):

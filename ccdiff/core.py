@@ -18,6 +18,7 @@ import os
 import re
 import secrets
 import stat
+from collections.abc import Iterable
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -29,8 +30,8 @@ class CcdiffError(ValueError):
 # %% ../nbs/00_core.ipynb #7170a0e4
 def check_choice(
     name: str,     # the argument's name, as the user typed it
-    value,         # what was given
-    allowed,       # the allowed values, in the order to show them
+    value: object, # what was given
+    allowed: Iterable, # the allowed values, in the order to show them
     hint: str = "", # a sentence to add to the message
 ):
     "`value` if it is one of `allowed`, else a `CcdiffError` that lists them."
@@ -49,7 +50,7 @@ def check_choice(
 # %% ../nbs/00_core.ipynb #1d68ac42
 def check_int(
     name: str,         # the argument's name
-    value,             # what was given: an int, or a numpy or torch integer without dimensions; not a bool
+    value: object,     # what was given: an int, or a numpy or torch integer without dimensions; not a bool
     minimum: int = 0,  # the smallest value allowed
     maximum: int | None = None, # the largest value allowed; None for no limit
 ) -> int:
@@ -68,7 +69,7 @@ def check_int(
 # %% ../nbs/00_core.ipynb #7ddb78f7
 def check_number(
     name: str,      # the argument's name
-    value,          # what was given: an int or a float, numpy's too; not a bool
+    value: object,  # what was given: an int or a float, numpy's too; not a bool
     ge: float | None = None, # allowed values are greater than or equal to this
     gt: float | None = None, # allowed values are greater than this
     le: float | None = None, # allowed values are less than or equal to this
@@ -83,8 +84,8 @@ def check_number(
         if all(is_within(value, bound) for _, is_within, bound in limits):
             return float(value)
     allowed = " and ".join(f"{words} {bound:g}" for words, _, bound in limits)
-    message = f"{name}={value!r} must be a number {allowed}." if limits else f"{name}={value!r} must be a finite number."
-    raise CcdiffError(f"{message} {hint}".rstrip())
+    kind = f"a number {allowed}" if limits else "a finite number"
+    raise CcdiffError(f"{name}={value!r} must be {kind}. {hint}".rstrip())
 
 # %% ../nbs/00_core.ipynb #b1288df7
 def stateless_seed(
@@ -114,13 +115,16 @@ def check_run_id(
 def new_run_id(
     experiment: str = "run", # the experiment's name; characters that an id cannot have become "-"
 ) -> str:
-    "A new run id: the experiment, the UTC time to the second and four random hex digits."
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", experiment).strip("-_")[:80] or "run"
-    return check_run_id(f"{stem}-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}")
+    """A new run id: the experiment (at most 40 characters), the UTC month, day and time, and three random characters.
+
+    Short enough for a table in a terminal; the year is in the run's record."""
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", experiment)[:40].strip("-_") or "run"
+    chance = "".join(secrets.choice("abcdefghjkmnpqrstuvwxyz23456789") for _ in range(3)) # no 0 and o, no 1, i and l
+    return check_run_id(f"{stem}-{datetime.now(timezone.utc):%m%d-%H%M}-{chance}")
 
 # %% ../nbs/00_core.ipynb #e2609176
 def runs_dir(
-    root=None, # a folder to use instead; None for the default
+    root: str | Path | None = None, # a folder to use instead; None for the default
 ) -> Path:
     "The absolute path of the folder that holds all runs. It need not exist yet."
     root = root or os.environ.get("CCDIFF_RUNS_DIR")
@@ -135,17 +139,18 @@ def runs_dir(
 # %% ../nbs/00_core.ipynb #751f3a9c
 def run_dir(
     run_id: str, # a run id
-    root=None,   # the runs directory; None for the default
+    root: str | Path | None = None, # the runs directory; None for the default
 ) -> Path:
     "The folder of one run, `<runs>/<run id>`; it need not exist yet. `CcdiffError` for an id that is not a plain name."
     return runs_dir(root) / check_run_id(run_id)
 
 # %% ../nbs/00_core.ipynb #718d896b
 # control characters, marks that turn the direction of writing, line and paragraph separators, halves of characters
-_unprintable = re.compile("[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]")
+_unprintable = re.compile("[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+                          "\ufeff\ufff9-\ufffb\ud800-\udfff]")
 
 def printable(
-    text,           # a text, or anything that has one
+    text: object,   # a text, or anything that has one
     keep: str = "", # characters to leave as they are, such as "\n\t" in a text of several lines
 ) -> str:
     r"`text` with every character that controls a terminal or hides others written as an escape, such as `\x1b`."
@@ -153,7 +158,7 @@ def printable(
 
 # %% ../nbs/00_core.ipynb #2cb3dd78
 def read_file(
-    path,       # the file
+    path: str | Path, # the file
     limit: int, # the most bytes that it may have
 ) -> bytes:
     """The bytes of a regular file; a symbolic link as its last part is not followed. `CcdiffError` for a link, a pipe,
@@ -172,7 +177,7 @@ def read_file(
 
 # %% ../nbs/00_core.ipynb #3c359a41
 def fsync(
-    path, # a file or a folder
+    path: str | Path, # a file or a folder
 ):
     "Force one file or folder to the disk."
     descriptor = os.open(path, os.O_RDONLY)
@@ -184,12 +189,13 @@ def fsync(
 # %% ../nbs/00_core.ipynb #23d64e71
 @contextmanager
 def atomic_write(
-    path,                # the file to write; folders above it are made
+    path: str | Path,    # the file to write; folders above it are made
     sync: bool = False,  # whether to wait until the file and its folder are on the disk (fsync)
 ):
     """A context manager that yields a temporary path beside `path`, and renames it to `path` at the end.
 
-    The temporary path has the same suffix. If the block raises, `path` stays as it was. Raises `CcdiffError` if the file cannot be written."""
+    The temporary path has the same suffix. If the block raises, `path` stays as it was. Raises `CcdiffError` if the
+    file cannot be written."""
     path = Path(path)
     temporary = path.with_name(f".tmp-{secrets.token_hex(4)}{path.suffix}")
     try:

@@ -6,8 +6,6 @@
 __all__ = ['SOURCE', 'EPILOG', 'parse_labels', 'parse_interval', 'draw', 'build_parser', 'export', 'build_export_parser', 'main']
 
 # %% ../../nbs/commands/01_sample.ipynb #aa8ed92f
-#| code-fold: true
-#| code-summary: "Imports"
 import argparse
 import re
 import sys

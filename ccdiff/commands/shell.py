@@ -5,9 +5,7 @@
 # %% auto #0
 __all__ = ['Parser']
 
-# %% ../../nbs/commands/00_shell.ipynb #95e621c3
-#| code-fold: true
-#| code-summary: "Imports"
+# %% ../../nbs/commands/00_shell.ipynb #40888161
 import argparse
 import ast
 import contextlib
@@ -27,7 +25,7 @@ import ccdiff
 from ..core import CcdiffError, printable
 from ..folders import run_ids
 
-# %% ../../nbs/commands/00_shell.ipynb #9b9c416c
+# %% ../../nbs/commands/00_shell.ipynb #ce3bb07b
 class Parser(argparse.ArgumentParser):
     "argparse's parser as the commands use it: whole flags only, `--version`, errors in one line with a guess."
 
@@ -75,7 +73,7 @@ def error(
     message = re.sub(r"^argument (--[\w-]+): \1 ", r"\1 ", message)
     self.exit(2, f"{self.prog}: error: {message}\n")
 
-# %% ../../nbs/commands/00_shell.ipynb #6dd781d1
+# %% ../../nbs/commands/00_shell.ipynb #c9e7bfc8
 _value = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\([^()]*\)|\[[^\[\]]*\]|[\w.+-]*\w"""
 
 def _typed(text):
@@ -113,7 +111,7 @@ def in_shell_words(
     parts = re.split("(`[^`]*`)", str(message))
     return "".join(part if part.startswith("`") else translate(part) for part in parts)
 
-# %% ../../nbs/commands/00_shell.ipynb #0f3d6b61
+# %% ../../nbs/commands/00_shell.ipynb #2c2086d8
 @patch
 def add_output_flags(
     self:Parser,
@@ -135,7 +133,7 @@ def fail(
         print(f"{self.prog}: error: {self.in_shell_words(error)}", file=sys.stderr)
     return code
 
-# %% ../../nbs/commands/00_shell.ipynb #5703b0f4
+# %% ../../nbs/commands/00_shell.ipynb #57b6ca27
 @patch
 def run(
     self:Parser,
@@ -163,7 +161,7 @@ def run(
     if as_json and result is not None: print(json.dumps(result, default=str))
     return code
 
-# %% ../../nbs/commands/00_shell.ipynb #0dc18b28
+# %% ../../nbs/commands/00_shell.ipynb #e52046af
 @patch
 def complete(self:Parser):
     "Answer the shell if it asks for completions, and end there. Does nothing where argcomplete is not installed."

@@ -6,7 +6,7 @@
 __all__ = ['HIDDEN', 'module_of', 'package_mode', 'check_titles', 'check_requirements', 'public_definitions', 'check_docstrings',
            'ClassRenderer', 'only_imports', 'fold_code', 'Lookup', 'LinkNames', 'page_anchors', 'check_anchors',
            'page_links', 'Site', 'check_menu', 'check_version', 'check_pages', 'visible_cells', 'missing_alts',
-           'long_lines', 'cell_names', 'undefined_names', 'untyped_parameters', 'check_page_style']
+           'stored_widgets', 'long_lines', 'cell_names', 'undefined_names', 'untyped_parameters', 'check_page_style']
 
 # %% ../../nbs/testing/04_checks.ipynb #3ebf0dc8
 import ast
@@ -524,6 +524,14 @@ def missing_alts(
             problems.append(f"cell {i} has a picture without alt text")
     return problems
 
+def stored_widgets(
+    notebook, # path of a notebook
+) -> list:
+    "Outputs with the view of a widget, which lives no longer than its kernel; .ci/run_in_jupyter.py drops it."
+    view, cells = "application/vnd.jupyter.widget-view+json", enumerate(read_nb(notebook).cells)
+    stored = [i for i, cell in cells if any(view in output.get("data", {}) for output in cell.get("outputs", []))]
+    return [f"cell {i} stores a widget; leave its picture" for i in stored]
+
 # %% ../../nbs/testing/04_checks.ipynb #477da05f
 def long_lines(
     notebook,         # path of a notebook
@@ -566,7 +574,7 @@ def cell_names(
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
             defined |= set(importlib.import_module(node.module).__all__)
-    return defined, used - vars(builtins).keys() - {"display", "get_ipython", "__name__"}
+    return defined, used - vars(builtins).keys() - {"display", "get_ipython", "__name__", "__class__"}
 
 def undefined_names(
     notebook, # path of a notebook
@@ -601,7 +609,7 @@ def untyped_parameters(
 def check_page_style(
     notebooks="nbs", # the folder of the notebooks, or one of them
 ) -> list:
-    "What makes pages hard to read: titles that are the same or begin with a small letter, and what the four functions above find."
+    "What makes pages hard to read: titles that are the same or begin with a small letter, and what the five functions above find."
     path = Path(notebooks)
     books = sorted(nbglob(path, as_path=True)) if path.is_dir() else [path]
     titles = {book: read_nb(book).cells[0].source.splitlines()[0].removeprefix("# ") for book in books}
@@ -611,7 +619,7 @@ def check_page_style(
         found = [f"has the title {title!r} of another page"] if list(titles.values()).count(title) > 1 else []
         if not title[0].isupper() and title != "ccdiff":
             found.append(f"has the title {title!r}, which begins with a small letter")
-        for check in (missing_alts, long_lines, undefined_names, untyped_parameters):
+        for check in (missing_alts, stored_widgets, long_lines, undefined_names, untyped_parameters):
             found += check(book)
         problems += [f"{book}: {problem}" for problem in found]
     return problems

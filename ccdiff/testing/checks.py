@@ -541,14 +541,14 @@ def long_lines(
     notebook,         # path of a notebook
     width: int = 120, # of a page, in characters
 ) -> list:
-    "Lines of code and prose that are too long, tables in prose aside, and of what a reader sees printed; and tables with an escaped bar."
+    "Lines of code and prose that are too long, and of what a reader sees printed; tables in prose with an escaped bar."
     problems = []
     for i, cell in enumerate(read_nb(notebook).cells):
         lines = cell.source.splitlines()
         if cell.cell_type == "markdown":
             if any(line.startswith("|") and r"\|" in line for line in lines):
                 problems.append(f"cell {i} has a table with an escaped bar, which the page shows with its backslash")
-            lines = [line for line in lines if not line.startswith("|")]
+        lines = [line for line in lines if not line.startswith(("|", "#|"))]
         problems += [f"cell {i} has a line of {len(line)} characters: {line.strip()[:40]!r}" for line in lines if len(line) > width]
     for i, cell, directives in visible_cells(notebook):
         for output in _outputs(cell):

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FORMAT', 'SETTINGS', 'REPEATED', 'Baseline', 'find_baseline', 'ask_judge', 'summarize_judge', 'Report',
            'differing_settings', 'EvaluationLog', 'Evaluator', 'weights_sha', 'draw_samples', 'mean_difference',
-           'metric_differences', 'holm', 'smallest_seen', 'read_report', 'Comparison', 'compare', 'report_html',
-           'free_place', 'joint_agreement']
+           'metric_differences', 'networks_disagree', 'holm', 'smallest_seen', 'read_report', 'Comparison', 'compare',
+           'report_html', 'free_place', 'joint_agreement']
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #e159c032
 import base64
@@ -678,6 +678,17 @@ def metric_differences(
             found.append((m["name"], one, two, spread, m["better"] == "higher"))
     return found
 
+# %% ../../nbs/evaluate/04_evaluator.ipynb #179c6b7d
+def networks_disagree(
+    a: dict, # a report's data
+    b: dict, # another's, of the same protocol, data set and n
+) -> bool:
+    "Whether the Fréchet distance grows in one feature network and shrinks in another."
+    first, second = ({m["name"]: m["value"] for m in data["metrics"] if m["name"].startswith("fd ")}
+                     for data in (a, b))
+    signs = {second[name] > first[name] for name in first if name in second}
+    return len(signs) > 1
+
 # %% ../../nbs/evaluate/04_evaluator.ipynb #5f0dd609
 def holm(
     p: list, # p-values
@@ -753,7 +764,8 @@ def compare(
 ) -> Comparison:
     """Is `b` better than `a`? For each question and metric the difference, its 95 % interval, and a verdict. "better"
     and "worse" are false in at most 5 % of comparisons of equals; "perhaps" if only the row's own interval has no 0;
-    else "cannot tell". "drawn differently" if sampler, steps or guidance differ. `CcdiffError` without a report."""
+    else "cannot tell". "networks disagree" if the distance is smaller in one and larger in another; "drawn
+    differently" if sampler, steps or guidance differ. `CcdiffError` without a report."""
     a, b = (x if isinstance(x, dict) else read_report(x) for x in (a, b))
     differs = differing_settings(a, b)
     rows = Comparison(notes=[f"{name.replace('_', ' ')} differs: {one} and {two}."
@@ -796,6 +808,8 @@ def compare(
             row["verdict"] = "drawn differently"
         elif row["p"] >= 0.05:
             row["verdict"] = "cannot tell"
+        elif row["question"] == "fd" and networks_disagree(a, b):
+            row["verdict"] = "networks disagree"
         elif p >= 0.05:
             row["verdict"] = f"perhaps {row['verdict']}"
     return rows

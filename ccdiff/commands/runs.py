@@ -520,17 +520,17 @@ def _sentence(error):
     return printable(error)
 
 def _score_words(run_id, root):
-    "The newest evaluation in a few words, and how many others there are."
+    "The newest evaluation in a few words, with how many others there are, and its settings."
     try:
         evaluations = fetch_evaluations([run_id], root)
     except CcdiffError:
-        return ""
+        return "", ""
     if not evaluations:
-        return ""
+        return "", ""
     row = evaluation_words(_newest(evaluations))[0]
     words = [f"{row['correct_digit']} correct" * bool(row["correct_digit"]), f"FD {row['fd']}" * bool(row["fd"]),
-             row["settings"], f"and {len(evaluations) - 1} more" * (len(evaluations) > 1)]
-    return ", ".join(filter(None, words))
+             f"{len(evaluations) - 1} more" * (len(evaluations) > 1)]
+    return ", ".join(filter(None, words)), f"step {row['step']}, {row['settings']}" + f", {row['n']} images" * bool(row["n"])
 
 def runs_list(
     root: str | Path | None = None, # the runs directory; None for the default
@@ -543,10 +543,10 @@ def runs_list(
     runs = []
     for row in rows:
         began = f"{row['created']:%Y-%m-%d %H:%M}" if row["created"] else ""
-        has_record = row["state"] != "no record"
+        scores, settings = ("", "") if row["state"] == "no record" else _score_words(row["run"], root)
         runs.append({"id": row["run"], "experiment": row["experiment"] or "", "state": row["state"],
                      "step": _number(row["step"]), "loss": _number(row["loss"]), "created": began,
-                     "scores": _score_words(row["run"], root) if has_record else "", "parent": _fork_point(row),
+                     "scores": scores, "settings": settings, "parent": _fork_point(row),
                      "tags": ", ".join(row["tags"])})
     return render_page("list.html", runs=runs, folder=runs_dir(root), live=True)
 

@@ -257,11 +257,15 @@ class ClassRenderer(BasicMarkdownRenderer):
         return text
 
 # %% ../../nbs/testing/04_checks.ipynb #4318b2eb
+def _python(source):
+    "A cell without what only IPython knows: lines that begin with % or ! pass."
+    return re.sub(r"^(\s*)[%!].*", r"\1pass", source, flags=re.M)
+
 def only_imports(
-    source: str, # of a cell, without magics
+    source: str, # of a cell
 ) -> bool:
-    "Whether a piece of Python does nothing but import."
-    body = ast.parse(source).body
+    "Whether a cell does nothing but import."
+    body = ast.parse(_python(source)).body
     return bool(body) and all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in body)
 
 def fold_code(
@@ -537,14 +541,14 @@ def long_lines(
     notebook,         # path of a notebook
     width: int = 120, # of a page, in characters
 ) -> list:
-    "Lines of code and prose that are too long, tables in prose aside, and of what a reader sees printed; and tables with an escaped bar."
+    "Lines of code and prose that are too long, and of what a reader sees printed; tables in prose with an escaped bar."
     problems = []
     for i, cell in enumerate(read_nb(notebook).cells):
         lines = cell.source.splitlines()
         if cell.cell_type == "markdown":
             if any(line.startswith("|") and r"\|" in line for line in lines):
                 problems.append(f"cell {i} has a table with an escaped bar, which the page shows with its backslash")
-            lines = [line for line in lines if not line.startswith("|")]
+        lines = [line for line in lines if not line.startswith(("|", "#|"))]
         problems += [f"cell {i} has a line of {len(line)} characters: {line.strip()[:40]!r}" for line in lines if len(line) > width]
     for i, cell, directives in visible_cells(notebook):
         for output in _outputs(cell):
@@ -559,7 +563,7 @@ def cell_names(
     source: str, # of a cell
 ) -> tuple:
     "`(defined, used)`: the names that a cell leaves in the notebook, and those that it takes from there, without Python's own."
-    source = re.sub(r"^(\s*)[%!].*", r"\1pass", source, flags=re.M) # what only IPython knows
+    source = _python(source)
     defined, used = set(), set()
     tables = [symtable.symtable(source, "cell", "exec")]
     while tables:

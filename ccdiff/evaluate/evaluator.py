@@ -35,7 +35,7 @@ from ..core import CcdiffError, atomic_write, check_choice, check_int
 from ..data import ImageSet, class_keys, data_dir, image_grid, load_images, resize_images
 from .controls import Controls, control_rows, corrected, judge_trust, make_controls
 from .gemini import DEFAULT_MODEL, GeminiJudge
-from .judge import FAMILIES, JUDGES, QUESTIONS, Answer, Grades, LocalJudge
+from .judge import FAMILIES, JUDGES, QUESTIONS, Answer, Grades, Judge, LocalJudge
 from .metrics import PROTOCOL, Reference, measure, wilson_interval
 from ..folders import resolve_checkpoint
 from ..model.pipeline import ClassConditionedPipeline, sample_images
@@ -97,7 +97,7 @@ def find_baseline(
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #cd709874
 def ask_judge(
-    judge,                 # a LocalJudge, a GeminiJudge, or anything with their id and grade
+    judge: Judge,          # a LocalJudge, a GeminiJudge, or anything with their id and grade
     images: torch.Tensor,  # uint8 (N, C, H, W), of the controls' channels and size
     targets: list,         # N whole numbers: the class asked for
     controls: Controls,    # Controls, perhaps empty
@@ -127,7 +127,7 @@ def _rounded(stat):
             for name, value in asdict(stat).items()}
 
 def summarize_judge(
-    judge,             # a LocalJudge, a GeminiJudge, or another
+    judge: Judge,      # a LocalJudge, a GeminiJudge, or another
     grades: Grades,    # its answers about the samples
     trust: dict,       # what its controls say, from judge_trust
     class_names: list, # the classes, in the order of their numbers
@@ -277,7 +277,7 @@ def differing_settings(
     a: dict, # a report's data
     b: dict, # another's
 ) -> dict:
-    "{setting: (in a, in b)} for those of `SETTINGS` that both name and that differ."
+    "Those of `SETTINGS` that both name and that differ. {setting: (in a, in b)}."
     found = {}
     for name in SETTINGS:
         one, two = (r.get(name, r["settings"].get(name)) for r in (a, b))

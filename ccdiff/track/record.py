@@ -63,7 +63,7 @@ class File:
 MAX_STEP = 1e12  # Neptune's bound on steps, exclusive
 
 def plain_step(
-    step,  # an int or a float of any make; Neptune keeps six decimals, and so does the record
+    step: object,  # an int or a float of any make; Neptune keeps six decimals, and so does the record
 ):
     """`step` as a Python int or float in `[0, 1e12)`. Raises `CcdiffError` for anything else, including `True` and
     `None`."""
@@ -78,14 +78,14 @@ def plain_step(
 
 # %% ../../nbs/track/00_record.ipynb #b291a7bf
 def step_text(
-    step,  # a number, at least 0
+    step: float,  # at least 0
 ) -> str:
     "The step as a text, such as `1000000` or `2.5`, in messages and names of files."
     return f"{step:.6f}".rstrip("0").rstrip(".")
 
 # %% ../../nbs/track/00_record.ipynb #7369f6da
 def plain_metric(
-    value,  # a Python, numpy or torch number of one element, or a number written as text
+    value: object,  # a Python, numpy or torch number of one element, or a number written as text
 ) -> float:
     "`value` as a float; NaN and infinity stay. Raises `CcdiffError` for what is not one number."
     try:
@@ -94,14 +94,14 @@ def plain_metric(
         raise CcdiffError(f"{str(value)[:60]!r} is not one number") from None
 
 def plain_text(
-    value,  # anything
+    value: object,  # anything
 ) -> str:
     "`value` as a text that UTF-8 can hold; lone surrogates become `?`."
     return str(value).encode("utf-8", "replace").decode()
 
 # %% ../../nbs/track/00_record.ipynb #3ebc1fce
 def plain_config(
-    value,  # anything
+    value: object,  # anything
 ):
     "`value` as a bool, int, float, str, datetime, list of str or `None`; anything else becomes its text."
     if getattr(value, "ndim", None) == 0:  # numpy and torch scalars
@@ -126,7 +126,7 @@ def plain_config(
 def unnest(
     data: object,  # a dict, a dataclass object or an argparse.Namespace, nested as deep as you like
 ):
-    "`{'a/b/c': value}` from a nest. An empty inner dict stays, as a value; what is not a nest comes back as it is."
+    "A nest as one dict with names like `a/b/c`. An empty inner dict stays, as a value; what is no nest stays as it is."
     if is_dataclass(data) and not isinstance(data, type):
         data = {field.name: getattr(data, field.name) for field in fields(data)}
     elif type(data).__name__ == "Namespace":
@@ -148,7 +148,7 @@ def plain_values(
     name: str = "data",       # the argument that data was given as, for the message
     keep_none: bool = False,  # whether None is a value; otherwise it is skipped
 ) -> tuple:
-    """`({name: plain value}, {name: reason})`: what can be stored, and what was left out and why. `CcdiffError` if
+    """What can be stored, and what was left out and why. `({name: plain value}, {name: reason})`. `CcdiffError` if
     `data` is not a dict."""
     if not isinstance(data, Mapping):
         raise CcdiffError(f"{name}={data!r} must be a dict of names and values, such as {{'train/loss': 0.1}}.")
@@ -508,8 +508,8 @@ class LocalStore:
         self._tries, self._retry_at = 0, 0.0
 
     def health(self) -> dict:
-        """`{'waiting': n, 'dropped': n}`: calls held up by a lock or a full disk (2000 at most), and older ones that
-        had to be dropped."""
+        """How many calls wait, held up by a lock or a full disk (2000 at most), and how many older ones had to be
+        dropped. `{'waiting': n, 'dropped': n}`."""
         return {"waiting": len(self._waiting), "dropped": self._dropped}
 
 # %% ../../nbs/track/00_record.ipynb #fd73a13e
@@ -680,18 +680,18 @@ class Segment:
         return f"step <= CASE WHEN session IS NULL THEN -1 {cases} END"
 
     def names(self,
-        kinds,  # names of kinds, such as "metric"
-        match): # whether an attribute's path is wanted
-        "`{attribute's number: (path, kind)}`."
+        kinds: list,      # names of kinds, such as "metric"
+        match: Callable): # whether an attribute's path is wanted
+        "Path and kind of the attributes that are wanted, by their numbers."
         rows = self.db.execute("SELECT id, path, kind FROM attr")
         names = {i: (printable(path), kind) for i, path, kind in rows if kind in kinds and len(path) <= 1024}
         return {i: (path, kind) for i, (path, kind) in names.items() if match(path)}
 
     def unpack(self,
-        kind,       # "string", "histogram", "file" or "config"
-        value,      # what the record holds
-        path,       # the attribute's
-        step: float | None = None): # in a series
+        kind: str,      # "string", "histogram", "file" or "config"
+        value: object,  # what the record holds
+        path: str,      # the attribute's
+        step: float | None = None):  # in a series
         "A value that was logged; `None` and a warning if it cannot be read."
         try:
             return _unpack(kind, value, self.path.parent, run_id=self.run_id, attribute_path=path, step=step)
@@ -700,7 +700,7 @@ class Segment:
             self.warn(f"{path}{at} cannot be read ({type(error).__name__}: {printable(error)[:100]})")
 
     def warn(self,
-        problem): # a sentence
+        problem: str): # a sentence
         "Note what is missing, and say it once."
         self.problems.append(problem)
         _warn_once(f"Run {self.run_id!r}: {problem}")
@@ -1062,7 +1062,7 @@ def fetch_metrics(
 
 # %% ../../nbs/track/00_record.ipynb #2d2be6d5
 def fetch_history(
-    run,                                   # a run or its id
+    run: object,                           # a run or its id
     attributes: str | list | None = None,  # a regular expression, or a list of exact names; None for all
     root: str | Path | None = None,        # the runs directory; None for the default
     step_range: tuple = (None, None),      # lowest and highest step, both counted
@@ -1111,8 +1111,8 @@ def last_steps(
     run_id: str,                     # the run's id
     root: str | Path | None = None,  # the runs directory; None for the default
 ) -> dict:
-    """`{attribute: the last step it was ever logged at}` by this run itself, including hidden points: what a server
-    that keeps them has. Raises `CcdiffError` for a run without a record."""
+    """The last step at which this run itself ever logged each attribute. Hidden points count, as at a server that
+    keeps them. Raises `CcdiffError` for a run without a record."""
     found = {}
     with _history(run_id, root, to_the_root=False) as (segment,):
         for table in ("metric", "series"):

@@ -41,14 +41,14 @@ from .metrics import to_ink
 
 # %% ../../nbs/evaluate/02_gemini.ipynb #07cd22b3
 def pixels(
-    images, # (N, C, H, W) tensor or array, C = 1 or 3: uint8, or float in [-1, 1] or [0, 1]
+    images: object, # (N, C, H, W) tensor or array, C = 1 or 3: uint8, or float in [-1, 1] or [0, 1]
 ) -> np.ndarray:
     "The images as a uint8 array (N, H, W, C) in [0, 255]. `CcdiffError` for another shape or range, and for NaN."
     return (to_ink(images) * 255).round().byte().numpy().transpose(0, 2, 3, 1)
 
 # %% ../../nbs/evaluate/02_gemini.ipynb #06f690d8
 def to_png(
-    image,           # (H, W, C) uint8 array, C = 1 or 3
+    image: np.ndarray, # (H, W, C) uint8, C = 1 or 3
     side: int = 448, # the longer side of the picture, pixels
 ) -> bytes:
     "The picture that is sent: enlarged by a bicubic filter, as PNG."
@@ -99,7 +99,7 @@ _plain_words = { # what may stand around an answer without changing it; "it is a
 
 def read_answer(
     question: str, # a name in QUESTIONS
-    said,          # what the model said: a text, or a value out of its JSON; None is no answer
+    said: object,  # what the model said: a text, or a value out of its JSON; None is no answer
     choices: dict, # {answer that is allowed: its value}
 ) -> int | None:
     "The value of what was said, or `None` if it is not entirely clear. `KeyError` for another question."
@@ -150,7 +150,7 @@ class Prompt:
         self,
         said: str, # what the model said: a JSON object, or for a single question also prose
     ) -> dict | None:
-        "{question: value} for all questions of the prompt, or `None` if any of them is unclear."
+        "The values of all questions of the prompt by their names, or `None` if any of them is unclear."
         if len(self.choices) == 1 and "{" not in said:
             pairs = [(self.name, said)]
         else:
@@ -248,7 +248,7 @@ class AnswerStore:
         self,
         keys: list, # the keys of answers
     ) -> dict:
-        "{key: row} of those answers that are there; a row is a dict and its `answer` is {question: value}."
+        "The rows of those answers that are there, by their keys. In a row, a dict, `answer` is {question: value}."
         found = {}
         for key in keys:
             for row in self.run("select * from answers where key=?", key):
@@ -457,7 +457,7 @@ class Request:
 @patch
 def requests(
     self:GeminiJudge,
-    images, # as pixels reads them: (N, C, H, W)
+    images: object, # as pixels reads them: (N, C, H, W)
 ) -> list:
     "For each image the list of its `Request`s, prompt by prompt and vote by vote. `CcdiffError` as for `pixels`."
     found = []
@@ -599,7 +599,7 @@ class Session:
 
     @property
     def modes(self) -> dict | None:
-        "{feature: setting} that works with the model, as the store remembers it; `None` if it has not been asked yet."
+        "The setting of each feature that works with the model, as the store has it; `None` before the first answer."
         known = self.judge.store.run("select modes from models where model=?", self.judge.model)
         if not known:
             return None
@@ -856,12 +856,11 @@ class Collector:
 
 # %% ../../nbs/evaluate/02_gemini.ipynb #b9c133d4
 def minutes(
-    requests: int,        # how many, at least 0
-    rpm: int,             # the limit per minute, at least 1
-    latency_s: float = 2, # how long an answer takes, seconds
+    requests: int, # how many, at least 0
+    rpm: int,      # the limit per minute, at least 1
 ) -> float:
-    "How long that many requests take, in minutes: `rpm` at once, then `rpm` every 60 seconds and one answer time."
-    return 0.0 if requests <= 0 else ((requests - 1) // rpm * (60 + min(latency_s, 5)) + latency_s) / 60
+    "How long that many requests take, in minutes: `rpm` at once, then `rpm` every 60 seconds and one answer of 2 s."
+    return 0.0 if requests <= 0 else ((requests - 1) // rpm * 62 + 2) / 60
 
 # %% ../../nbs/evaluate/02_gemini.ipynb #b4112847
 @dataclass
@@ -877,7 +876,7 @@ class GeminiGrades(Grades):
 @patch
 def grade(
     self:GeminiJudge,
-    images, # as pixels reads them: (N, C, H, W)
+    images: object, # as pixels reads them: (N, C, H, W)
     targets: list, # N numbers: the class asked for; never sent
     on: Callable | None = None, # called with each Answer as it comes
 ) -> GeminiGrades:
@@ -931,7 +930,6 @@ def cost_table(
     rpm: int = 20,              # requests per minute, at least 1
     model: str = DEFAULT_MODEL, # the model's name
     joint: bool = False,        # all questions in one request
-    latency_s: float = 2.0,     # how long an answer takes, seconds
     prompts: str = "original",  # whose words: "original" or "strict"
     class_names: list = DIGITS, # the classes, which are in the words
 ) -> dict:
@@ -945,5 +943,5 @@ def cost_table(
     if model in PRICES:
         price_in, price_out = PRICES[model]
         dollars = round((tokens_in * price_in + tokens_out * price_out) / 1e6, 3)
-    return {"requests": requests, "minutes": round(minutes(requests, rpm, latency_s), 1), "tokens in": tokens_in,
+    return {"requests": requests, "minutes": round(minutes(requests, rpm), 1), "tokens in": tokens_in,
             "tokens out": tokens_out, "dollars": dollars}

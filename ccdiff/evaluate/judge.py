@@ -117,7 +117,7 @@ class Grades:
     status: str = "complete"                               # "complete", "partial" (answers are missing) or "stopped"
 
     def summary(self) -> dict:
-        "{question: {\"overall\": Stat, 0: Stat, 1: Stat, …}}, with one entry for each digit that was asked for."
+        "The `Stat` of each question, overall and for each digit. {question: {\"overall\": Stat, 0: Stat, 1: Stat, …}}."
         found = {}
         for question in QUESTIONS:
             answers = [a for a in self.answers if a.question == question]
@@ -167,14 +167,14 @@ class JudgeNet(nn.Module):
         self.head = nn.Linear(64, num_classes + 1)
 
     def forward(self,
-                ink): # float32 (N, C, 28, 28) in [0, 1]
+                ink: torch.Tensor): # float32 (N, C, 28, 28) in [0, 1]
         "Logits `(N, num_classes + 1)` and features `(N, 64)`, at least 0."
         features = self.body(ink * 2 - 1)
         return self.head(features), features
 
     @torch.no_grad()
     def predict(self,
-                ink): # float32 (N, C, 28, 28) in [0, 1]
+                ink: torch.Tensor): # float32 (N, C, 28, 28) in [0, 1]
         "Logits and features of any number of images, without gradients."
         logits, features = zip(*(self(part) for part in ink.split(1000)))
         return torch.cat(logits), torch.cat(features)
@@ -184,7 +184,7 @@ GRADE_CUTS = (0.01, 0.05, 0.20, 0.50) # p below the first is grade 1, …, p of 
 HUMAN_MEAN = 5 - sum(GRADE_CUTS)      # 4.24: what real images get on average, by construction
 
 def to_grades(
-    typicality, # float32 (N,) in [0, 1]
+    typicality: torch.Tensor, # float32 (N,) in [0, 1]
 ) -> torch.Tensor:
     "Grades from 1 to 5, int64 `(N,)`."
     return 1 + torch.bucketize(typicality, torch.tensor(GRADE_CUTS), right=True)
@@ -310,7 +310,7 @@ def _nearest(features, references, k=5, skip_self=False):
 @patch
 def typicality(self: LocalJudge,
                features: torch.Tensor, # float32 (N, 64), of a Reading
-               targets) -> torch.Tensor: # (N,): the classes asked for, whole numbers
+               targets: list) -> torch.Tensor: # N numbers: the classes asked for, whole numbers
     "p, float32 `(N,)` in [0, 1]: the share of real images of that class that are at least as unusual."
     targets = torch.as_tensor(targets)
     distance = torch.full((len(features),), math.inf)
@@ -605,7 +605,7 @@ def glyph_sheet(
 # %% ../../nbs/evaluate/01_judge.ipynb #34890ceb
 def blur(
     ink: torch.Tensor, # float32 (N, C, H, W)
-    sigma,             # standard deviation in pixels, above 0 and well below 4, the kernel's radius: a number or (N,)
+    sigma: float | torch.Tensor, # standard deviation in pixels, above 0 and well below 4, the kernel's radius: or (N,)
 ) -> torch.Tensor:
     "Gaussian blur, each image with its own sigma; outside the image is its ground. Same shape."
     n, c = ink.shape[:2]

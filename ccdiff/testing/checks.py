@@ -264,11 +264,15 @@ class ClassRenderer(BasicMarkdownRenderer):
         return text
 
 # %% ../../nbs/testing/04_checks.ipynb #4318b2eb
+def _python(source):
+    "A cell without what only IPython knows: lines that begin with % or ! pass."
+    return re.sub(r"^(\s*)[%!].*", r"\1pass", source, flags=re.M)
+
 def only_imports(
-    source: str, # of a cell, without magics
+    source: str, # of a cell
 ) -> bool:
-    "Whether a piece of Python does nothing but import."
-    body = ast.parse(source).body
+    "Whether a cell does nothing but import."
+    body = ast.parse(_python(source)).body
     return bool(body) and all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in body)
 
 def fold_code(
@@ -571,7 +575,7 @@ def cell_names(
     source: str, # of a cell
 ) -> tuple:
     "`(defined, used)`: the names that a cell leaves in the notebook, and those that it takes from there."
-    source = re.sub(r"^(\s*)[%!].*", r"\1pass", source, flags=re.M) # what only IPython knows
+    source = _python(source)
     defined, used = set(), set()
     tables = [symtable.symtable(source, "cell", "exec")]
     while tables:

@@ -32,9 +32,9 @@ from ..core import CcdiffError, atomic_write
 from ..data import ImageSet, load_images, split_images
 from ..evaluate.judge import LocalJudge, blur, negatives, warp
 from ..evaluate.metrics import (
-    FEATURE_NETS, PROTOCOL, FeatureNet, Reference, Seen, assemble, class_moments, class_pixels, distance_metrics, draw_by_class,
-    feature_scale, frechet_distance, frozen_floors, image_features, limit_features, measure, nearest_distances, pair_metrics,
-    pixel_statistics, scale_counts, to_ink)
+    FEATURE_NETS, PROTOCOL, FeatureNet, Reference, Seen, assemble, class_moments, class_pixels, distance_metrics,
+    draw_by_class, feature_scale, frechet_distance, frozen_floors, image_features, limit_features, measure,
+    nearest_distances, pair_metrics, pixel_statistics, scale_counts, to_ink)
 from .benchmarks import draw_samples, parse_sampler, sampler_arguments
 from ..torch_utils import generator
 from ..train.callbacks import Callback
@@ -58,7 +58,7 @@ class StopAt(Callback):
         step: int): # which
         self.step = step
 
-    def after_step(self, trainer, metrics):
+    def after_step(self, trainer: Trainer, metrics: dict):
         if trainer.step >= self.step:
             trainer.stop()
 
@@ -69,8 +69,9 @@ def early_samples(
 ) -> torch.Tensor:
     "Samples of `fast` from the beginning of its training, uint8 `(N, 1, 28, 28)`, n for each of the steps."
     run_id = f"early-{seed}"
-    config = TrainConfig.preset("fast", seed=seed, run_id=run_id, checkpoint_interval=100, num_inference_steps=0, watch_every=0,
-                                show_progress=False, dataset="mnist", data_dir=os.environ["CCDIFF_MNIST"], threads=1)
+    config = TrainConfig.preset("fast", seed=seed, run_id=run_id, checkpoint_interval=100, num_inference_steps=0,
+                                watch_every=0, show_progress=False, dataset="mnist", threads=1,
+                                data_dir=os.environ["CCDIFF_MNIST"])
     Trainer(config, run=False, callbacks=[StopAt(max(steps))]).fit()
     return torch.cat([draw_samples(load_pipeline(f"{run_id}@{step}", "cpu"), n=n, seed=seed)[0] for step in steps])
 
@@ -80,7 +81,7 @@ FAULTS = ("writing", "two digits", "bent", "early samples", "broken")
 def bend_finely(
     ink: torch.Tensor,  # float32 (N, 1, H, W) in [0, 1]
     g: torch.Generator, # the numbers drawn
-    bend: float,        # as `warp` takes it
+    bend: float,        # as warp takes it
 ) -> torch.Tensor:
     "Bent at four times the resolution, so that edges are as sharp as before; same shape and range."
     fine = F.interpolate(ink, scale_factor=4, mode="bicubic").clamp(0, 1)
@@ -89,7 +90,7 @@ def bend_finely(
 def draw_faults(
     ink: torch.Tensor,    # real images, float32 (N, 1, 28, 28) in [0, 1]
     labels: torch.Tensor, # int64 (N,)
-    early: torch.Tensor,  # of `early_samples`, float32 (M, 1, 28, 28) in [0, 1]
+    early: torch.Tensor,  # of early_samples, float32 (M, 1, 28, 28) in [0, 1]
     n: int,               # images of each kind
     g: torch.Generator,   # the numbers drawn
 ) -> tuple:
@@ -134,9 +135,9 @@ READS = ("reader 5×5", "reader 3×3", "patches") # kinds that learn to tell ima
 RESTORES = ("reader 3×3", "patches", "witness") # kinds that learn to restore the texture
 
 def train_feature_net(
-    kind: str,             # a name in `FEATURE_NETS`
+    kind: str,             # a name in FEATURE_NETS
     images: torch.Tensor,  # digits and faults, float32 (N, 1, 28, 28) in [0, 1]
-    targets: torch.Tensor, # int64 (N,): 0 to 9 for digits, from 10 on for `FAULTS`
+    targets: torch.Tensor, # int64 (N,): 0 to 9 for digits, from 10 on for FAULTS
     epochs: int = 7,       # passes over the images
     seed: int = 0,         # of weights, order and textures
 ) -> FeatureNet:
@@ -146,7 +147,8 @@ def train_feature_net(
     read = nn.Linear(net.num_features, 10 + len(FAULTS))
     restore = nn.Sequential(nn.GELU(), nn.Linear(net.num_features, 256), nn.GELU(), nn.Linear(256, 784))
     steps = len(images) // 128
-    optimizer = torch.optim.AdamW([*net.parameters(), *read.parameters(), *restore.parameters()], lr=3e-3, weight_decay=0.02)
+    parameters = [*net.parameters(), *read.parameters(), *restore.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=3e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=epochs * steps + 1)
     for epoch in range(epochs):
         g = generator(seed, epoch, f"{PROTOCOL} {kind}")
@@ -166,8 +168,8 @@ def train_feature_net(
 
 # %% ../../nbs/testing/05_yardstick.ipynb #c558bd5f
 def see(
-    nets: list,       # `FeatureNet`s
-    scales: list,     # of the features, as `Reference.scales`
+    nets: list,       # FeatureNets
+    scales: list,     # of the features, as Reference.scales
     images: ImageSet, # what to look at
 ) -> Seen:
     "What the metrics see of a set."
@@ -207,7 +209,7 @@ def cut_reference(
 
 def raw_numbers(
     reference: Reference, # what to compare with
-    seen,                 # what `Reference.see` found in some images
+    seen: Seen,           # what Reference.see found in some images
 ):
     "{metric: (value, standard error)} of some images."
     return distance_metrics(reference, seen) | pair_metrics(reference, seen)
@@ -219,8 +221,8 @@ def draw_places(
     balanced: bool,       # as many of each class, or as they come
     g: torch.Generator,   # the numbers drawn
 ) -> torch.Tensor:
-    """Places of n images, int64 `(n,)`; fewer where a class has too few. All of them, as they come, if there are not more
-    than n."""
+    """Places of n images, int64 `(n,)`; fewer where a class has too few. All of them, as they come, if there are not
+    more than n."""
     if n >= len(labels):
         return torch.arange(len(labels))
     if balanced:
@@ -236,7 +238,8 @@ def measure_floors(
     tested: Seen,   # the test images
     cuts: int = 20, # how many
 ) -> dict:
-    "The card's floors: {\"n\": [...], \"metrics\": {metric: {\"real\": means, \"perfect\": means, \"spread\": standard deviations}}}."
+    """The card's floors: {"n": [...], "metrics": {metric: {"real": means, "perfect": means, "spread": standard
+    deviations}}}."""
     rows = {(kind, n): [] for kind in ("real", "perfect") for n in FLOOR_SIZES}
     for cut in range(cuts):
         reference, fresh = cut_reference(nets, scales, whole, cut)
@@ -257,8 +260,8 @@ def measure_floors(
 
 # %% ../../nbs/testing/05_yardstick.ipynb #fa2ccb6a
 def make(
-    out,            # folder to write to; made if necessary
-    cuts: int = 20, # for the floors
+    out: str | Path, # folder to write to; made if necessary
+    cuts: int = 20,  # for the floors
 ):
     "Train the networks, measure the floors, write the protocol's three files, and print their hashes."
     part, rest, test = mnist_parts()
@@ -273,7 +276,8 @@ def make(
     tensors = {f"pixels.{k}": v for k, v in reference.pixels.items()}
     for i, (net, (means, covs)) in enumerate(zip(nets, reference.moments)):
         tensors |= {f"{i}.{k}": v.half().contiguous() for k, v in net.state_dict().items()}
-        tensors |= {f"{i}.means": means, f"{i}.covs": covs.half(), f"{i}.centre": scales[i][0], f"{i}.width": scales[i][1]}
+        tensors |= {f"{i}.means": means, f"{i}.covs": covs.half()}
+        tensors |= {f"{i}.centre": scales[i][0], f"{i}.width": scales[i][1]}
     sheet = (reference.images * 255).round().byte().view(-1, 50, 28, 28).permute(0, 2, 1, 3).reshape(-1, 50 * 28)
     picture = io.BytesIO()
     Image.fromarray(sheet.numpy()).save(picture, "PNG", optimize=True)
@@ -291,7 +295,8 @@ def make(
         "twin_distance": reference.twin_distance,
         "floors": table,
     }
-    made = {"safetensors": safetensors.torch.save(tensors), "png": picture.getvalue(), "json": json.dumps(card, indent=0).encode()}
+    made = {"safetensors": safetensors.torch.save(tensors), "png": picture.getvalue(),
+            "json": json.dumps(card, indent=0).encode()}
     for ending, data in made.items():
         with atomic_write(Path(out) / f"eval_v3.{ending}") as temporary:
             temporary.write_bytes(data)
@@ -299,19 +304,20 @@ def make(
 
 # %% ../../nbs/testing/05_yardstick.ipynb #adb9a836
 def published() -> tuple:
-    "`(reference, whole, tested, fresh)`: the frozen reference, and as its networks see them the images it was cut from."
-    part, rest, test = mnist_parts()
+    "`(reference, whole, tested)`: the frozen reference, and as it sees them the images it was cut from and the test's."
+    _, rest, test = mnist_parts()
     reference = Reference.load()
     whole, tested = (see(reference.nets, reference.scales, images) for images in (rest, test))
-    return reference, whole, tested, part
+    return reference, whole, tested
 
 def with_floors(
-    reference: Reference, # of `cut_reference`
+    reference: Reference, # of cut_reference
     table: dict,          # of the published card
 ) -> Reference:
     "The reference with the published floors."
     available = torch.bincount(reference.labels)
-    reference.floors = lambda counts: frozen_floors(table, counts, int(scale_counts(counts, available).sum()), reference.pixels["levels"][:, 0])
+    black = reference.pixels["levels"][:, 0]
+    reference.floors = lambda counts: frozen_floors(table, counts, int(scale_counts(counts, available).sum()), black)
     return reference
 
 def numbers_to_report(
@@ -334,8 +340,8 @@ SIZES = (100, 200, 500, 1000, 2000, 5000, 10_000)
 
 def false_alarms(
     reference: Reference, # the published one
-    whole: Seen,          # of `published`
-    tested: Seen,         # of `published`
+    whole: Seen,          # of published
+    tested: Seen,         # of published
     hits: dict,           # what the judge says of the test images
     card: dict,           # of the judge
     cuts: int = 4,        # how many
@@ -359,11 +365,13 @@ def false_alarms(
     found = []
     for (kind, balanced, n), reports in rows.items():
         names = [name for report in reports for name in report.stand_out()]
-        above = sum(report["fd"].ci95[0] > report["fd"].perfect for report in reports)
+        distances = [report["fd"] for report in reports if report["fd"].perfect] # very uneven classes have no floors
+        above = sum(fd.ci95[0] > fd.perfect for fd in distances)
+        farthest = [max(m.z or 0 for m in report.values() if not m.name.startswith("fd ")) for report in reports]
         found.append({"images": kind, "balanced": balanced, "n": n, "reports": len(reports),
                       "alarms": sum(bool(report.stand_out()) for report in reports), "above perfect": above,
                       "names": {name: names.count(name) for name in names},
-                      "z": [round(max((m.z or 0) for m in report.values() if not m.name.startswith("fd ")), 2) for report in reports]})
+                      "z": [round(z, 2) for z in farthest]})
     return found
 
 # %% ../../nbs/testing/05_yardstick.ipynb #31444dac
@@ -375,8 +383,9 @@ def coverage(
     draws: int = 5,       # of each cut, kind and size
 ) -> list:
     """Rows {"images", "n", "metric", "draws", "deviation", "error", "covered", "differs"} for every metric.
-    For draws against one reference: the standard deviation of the value, the mean standard error, the share of intervals that hold the mean of the other
-    draws (widened by that mean's own error), and the share of pairs of draws that a test of their difference tells apart."""
+    For draws against one reference: the standard deviation of the value, the mean standard error, the share of
+    intervals that hold the mean of the other draws (widened by that mean's own error), and the share of pairs of draws that a
+    test of their difference tells apart."""
     seen_whole, table = see(reference.nets, reference.scales, whole), reference.card["floors"]
     found = {}
     for cut in range(2000, 2000 + cuts):
@@ -401,19 +410,21 @@ def coverage(
         others = (value.sum(1, keepdims=True) - value) / (draws - 1)
         a, b = np.triu_indices(draws, 1)
         apart = np.abs(value[:, a] - value[:, b]) > 1.96 * np.hypot(error[:, a], error[:, b])
-        rows.append({"images": kind, "n": n, "metric": name, "draws": value.size, "deviation": float(f"{np.sqrt(value.var(1, ddof=1).mean()):.3g}"),
+        covered = np.abs(value - others) <= 1.96 * error * math.sqrt(draws / (draws - 1))
+        rows.append({"images": kind, "n": n, "metric": name, "draws": value.size,
+                     "deviation": float(f"{np.sqrt(value.var(1, ddof=1).mean()):.3g}"),
                      "error": float(f"{np.sqrt((error**2).mean()):.3g}"),
-                     "covered": round(float((np.abs(value - others) <= 1.96 * error * math.sqrt(draws / (draws - 1))).mean()), 3),
+                     "covered": round(float(covered.mean()), 3),
                      "differs": round(float(apart.mean()), 3)})
     return rows
 
 # %% ../../nbs/testing/05_yardstick.ipynb #aed40a3f
 def simulate(
-    out,            # the JSON file
+    out: str | Path, # the JSON file
     cuts: int = 9, # of the images, for the headlines; a third as many for the intervals
 ):
     "How often headlines and intervals are wrong, written to `out`."
-    reference, whole, tested, _ = published()
+    reference, whole, tested = published()
     _, rest, test = mnist_parts()
     judge = LocalJudge.load()
     reading = judge.read(test.images)
@@ -422,9 +433,9 @@ def simulate(
     write_part(out, "coverage", coverage(reference, rest, math.ceil(cuts / 3)))
 
 def write_part(
-    out,       # a JSON file, perhaps not there yet
-    name: str, # of the part
-    found,     # what to write
+    out: str | Path, # a JSON file, perhaps not there yet
+    name: str,       # of the part
+    found: list,     # what to write
 ):
     "Replace one part of a JSON file."
     out = Path(out)
@@ -438,24 +449,25 @@ OUTSIDERS = ("convolutional", "transformer")
 class Outsider(nn.Module):
     "Features of ink for the check: `(N, 1, 28, 28)` -> `(N, 64)` or `(N, 48)`."
     def __init__(self,
-        kind: str): # a name in `OUTSIDERS`
+        kind: str): # a name in OUTSIDERS
         super().__init__()
         self.kind = kind
         if kind == "convolutional":
             def block(i, o, stride):
                 return [nn.Conv2d(i, o, 3, stride, 1, bias=False), nn.BatchNorm2d(o), nn.ReLU()]
-            self.body = nn.Sequential(*block(1, 16, 1), *block(16, 32, 2), *block(32, 32, 1), *block(32, 64, 2), *block(64, 64, 1),
-                                      nn.AdaptiveAvgPool2d(1), nn.Flatten())
+            self.body = nn.Sequential(*block(1, 16, 1), *block(16, 32, 2), *block(32, 32, 1), *block(32, 64, 2),
+                                      *block(64, 64, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
             self.num_features = 64
         else:
             self.embed = nn.Conv2d(1, 48, 4, 4)
             self.places = nn.Parameter(0.02 * torch.randn(49, 48))
-            layer = nn.TransformerEncoderLayer(48, 4, 96, dropout=0.1, activation="gelu", batch_first=True, norm_first=True)
+            layer = nn.TransformerEncoderLayer(48, 4, 96, dropout=0.1, activation="gelu", batch_first=True,
+                                               norm_first=True)
             self.body = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)
             self.num_features = 48
 
     def forward(self,
-        ink): # float32 (N, 1, 28, 28) in [0, 1]
+        ink: torch.Tensor): # float32 (N, 1, 28, 28) in [0, 1]
         "What enters the last layer, float32 `(N, D)`."
         if self.kind == "convolutional":
             return self.body(ink * 2 - 1)
@@ -463,7 +475,7 @@ class Outsider(nn.Module):
         return self.body(tokens + self.places).mean(1)
 
 def train_outsider(
-    kind: str,       # a name in `OUTSIDERS`
+    kind: str,       # a name in OUTSIDERS
     part: ImageSet,  # digits
     epochs: int = 6, # passes over them
     seed: int = 77,  # of weights, order and moves
@@ -490,9 +502,9 @@ def train_outsider(
 class Outsiders:
     "Fréchet distances in the two networks, as multiples of what equally many fresh images get."
     def __init__(self,
-        part: ImageSet,   # of `mnist_parts`: what they learn from
+        part: ImageSet,   # of mnist_parts: what they learn from
         rest: ImageSet,   # what they compare with
-        places):          # int64: fresh ones among `rest`, not to compare with
+        places: torch.Tensor): # int64: fresh ones among rest, not to compare with
         self.nets = [train_outsider(kind, part) for kind in OUTSIDERS]
         ink = to_ink(rest.images)
         features = image_features(self.nets, ink)
@@ -506,20 +518,20 @@ class Outsiders:
 
     @staticmethod
     def mixed(
-        features, # float32 (N, D)
-        labels):  # int64 (N,)
+        features: torch.Tensor, # float32 (N, D)
+        labels: torch.Tensor):  # int64 (N,)
         "Mean and covariance with as many of each class."
         means, covs = class_moments([features], labels, 10)[0]
         mean = means.mean(0)
         return mean, covs.mean(0) + (means - mean).T @ (means - mean) / 10
 
     def raw(self,
-        ink): # float32 (N, 1, 28, 28) in [0, 1]
+        ink: torch.Tensor): # float32 (N, 1, 28, 28) in [0, 1]
         "The distances themselves."
         return [frechet_distance(f, *m)[0] for f, m in zip(image_features(self.nets, ink), self.moments)]
 
     def distances(self,
-        ink): # float32 (N, 1, 28, 28) in [0, 1], 1,000 or 2,000, as many of each class
+        ink: torch.Tensor): # float32 (N, 1, 28, 28) in [0, 1], 1,000 or 2,000, as many of each class
         "The multiples, in the order of `OUTSIDERS`."
         return [d / p for d, p in zip(self.raw(ink), self.perfect[len(ink)])]
 
@@ -527,7 +539,7 @@ class Outsiders:
 def control_images(
     ink: torch.Tensor,    # fresh images, float32 (1000, 1, 28, 28) in [0, 1]
     labels: torch.Tensor, # int64 (1000,): a hundred of each class
-    run: str | None,      # a run of `fast` with checkpoints, for early samples; None to leave them out
+    run: str | None,      # a run of fast with checkpoints, for early samples; None to leave them out
 ) -> dict:
     "{(fault, strength): (images, labels)}."
     found, noise = {("none", 0): (ink, labels)}, torch.randn(ink.shape, generator=generator(0, 0, "control noise"))
@@ -538,9 +550,9 @@ def control_images(
     for bend in (0.02, 0.04, 0.06, 0.08, 0.12):
         found["bent strokes", bend] = warp(ink, generator(0, 0, "control bend"), 0, 0, 0, 0, bend), labels
     for k in (1, 2, 3, 5):
-        kept = (labels >= k).nonzero()[:, 0]
-        places = torch.arange(len(ink))
-        places[labels < k] = kept[torch.randperm(len(kept), generator=generator(0, k, "control drop"))[:int((labels < k).sum())]]
+        kept, places = (labels >= k).nonzero()[:, 0], torch.arange(len(ink))
+        kept = kept[torch.randperm(len(kept), generator=generator(0, k, "control drop"))]
+        places[labels < k] = kept[:int((labels < k).sum())]
         found["classes left out", k] = ink[places], labels
     for k in (2, 5, 20, 100):
         places = torch.cat([(labels == c).nonzero()[:, 0][:100 // k].repeat(k)[:100] for c in range(10)])
@@ -557,13 +569,15 @@ def control_images(
     return found
 
 def curves(
-    out,                    # the JSON file
-    run: str | None = None, # as `control_images` takes it
-    samples=(),             # files of `draw`, measured by the outsiders as well
+    out: str | Path,        # the JSON file
+    run: str | None = None, # as control_images takes it
+    samples=(),             # files of draw, measured by the outsiders as well
 ):
-    "What each number says of the controls, and of the samples, in the protocol and in two networks that have nothing to do with it."
+    """What each number says of the controls, and of the samples, in the protocol and in two networks that have nothing
+    to do with it."""
     part, rest, test = mnist_parts()
-    places = draw_by_class(rest.labels, torch.full((10,), 1000), generator(0, 0, f"{PROTOCOL} cut")) # as `cut_reference` draws
+    thousand = torch.full((10,), 1000)
+    places = draw_by_class(rest.labels, thousand, generator(0, 0, f"{PROTOCOL} cut")) # as cut_reference draws them
     others, judge, reference = Outsiders(part, rest, places), LocalJudge.load(), Reference.load()
     fresh = places.view(10, 1000)[:, :100].T.flatten()
     rows = []
@@ -573,33 +587,37 @@ def curves(
     rows = []
     for file in samples:
         drawn = torch.load(file)
-        rows.append({**drawn["how"], "run": drawn["run"], **score(to_ink(drawn["images"]), drawn["labels"], reference, judge, others)})
+        scored = score(to_ink(drawn["images"]), drawn["labels"], reference, judge, others)
+        rows.append({**drawn["how"], "run": drawn["run"], **scored})
     even = draw_by_class(test.labels, torch.full((10,), 200), generator(0, 0, "t10k"))
-    rows.append({"run": "t10k", "n": 2000, **score(to_ink(test.images[even]), test.labels[even], reference, judge, others)})
+    scored = score(to_ink(test.images[even]), test.labels[even], reference, judge, others)
+    rows.append({"run": "t10k", "n": 2000, **scored})
     write_part(out, "samplers", rows)
 
 def score(
-    ink,       # float32 (N, 1, 28, 28) in [0, 1]
-    labels,    # int64 (N,)
-    reference, # a `Reference`
-    judge,     # a `LocalJudge`
-    others,    # `Outsiders`
+    ink: torch.Tensor,    # float32 (N, 1, 28, 28) in [0, 1]
+    labels: torch.Tensor, # int64 (N,)
+    reference: Reference, # a Reference
+    judge: LocalJudge,    # who reads them
+    others: Outsiders,    # who see them as well
 ) -> dict:
     "What is stored of some images: metrics, headline, the witness, the outsiders, and the seconds it took."
     began = time.process_time()
     found = measure(ink, labels, reference, judge=judge, value_range="0..1")
     seconds = time.process_time() - began
-    metrics = {m.name: [float(f"{x:.5g}") for x in (m.value, m.error or 0, m.z or 0)] for m in found.values() if m.value is not None}
-    return {"metrics": metrics, "times_perfect": round(found["fd"].times_perfect, 3), "times_real": round(found["fd"].times_real, 3),
+    metrics = {m.name: [float(f"{x:.5g}") for x in (m.value, m.error or 0, m.z or 0)]
+               for m in found.values() if m.value is not None}
+    return {"metrics": metrics,
+            "times_perfect": round(found["fd"].times_perfect, 3), "times_real": round(found["fd"].times_real, 3),
             "ci95": [round(bound / found["fd"].perfect, 3) for bound in found["fd"].ci95], "headline": found.headline(),
             "witness": round(found["fd witness"].times_perfect, 3), "seconds": round(seconds, 2),
             "outsiders": dict(zip(OUTSIDERS, (round(d, 3) for d in others.distances(ink))))}
 
 # %% ../../nbs/testing/05_yardstick.ipynb #3663d1cf
 def draw(
-    out,           # folder for the samples
-    runs,          # run ids, finished
-    samplers,      # texts as `parse_sampler` reads them
+    out: str | Path, # folder for the samples
+    runs: list,      # run ids, finished
+    samplers: list,  # texts as parse_sampler reads them
     n: int = 2000, # samples of each
 ):
     "Draw from every run with every sampler, one file each; those that are there are kept."
@@ -617,11 +635,11 @@ def draw(
 
 # %% ../../nbs/testing/05_yardstick.ipynb #26bd8f58
 def main(
-    argv=None, # arguments, for tests; `None` for the command line
+    argv: list | None = None, # arguments, for tests; None for the command line
 ) -> int:
     "`python -m ccdiff.testing.yardstick make|simulate|draw|curves …`; returns the exit code."
     parser = argparse.ArgumentParser("python -m ccdiff.testing.yardstick", allow_abbrev=False,
-                                     description="MNIST is looked for in $CCDIFF_MNIST; CPU minutes on one core in brackets.")
+                                     description="MNIST is looked for in $CCDIFF_MNIST; CPU minutes in brackets.")
     what = parser.add_subparsers(dest="what", required=True)
     p = what.add_parser("make", help="train the networks, measure the floors, write the protocol's files (12)")
     p.add_argument("out", help="folder")
@@ -632,7 +650,7 @@ def main(
     p.add_argument("out", help="folder")
     p.add_argument("--run", action="append", required=True)
     p.add_argument("--sampler", action="append", required=True, help="NAME:STEPS[:GUIDANCE[:LOW,HIGH]]")
-    p = what.add_parser("curves", help="what each number says of faults and of kept samples, beside two other networks (8)")
+    p = what.add_parser("curves", help="what each number says of faults and kept samples, beside two outsiders (8)")
     p.add_argument("out", help="a JSON file")
     p.add_argument("--run", help="a run of fast with checkpoints")
     p.add_argument("--samples", nargs="*", default=[], help="files of draw")

@@ -33,7 +33,7 @@ from ..folders import (HOW_TO_BEGIN, checkpoint_step, find_run, list_checkpoints
                             verify_checkpoint)
 from ..track.record import (RECORD, fetch_history, fetch_metrics, fetch_runs_table, fetch_series, last_step,
                                  verify_record)
-from ..track.run import delete_runs, edit_tags, fetch_evaluations, find_forks, rename_run
+from ..track.run import delete_runs, edit_tags, evaluation_words, fetch_evaluations, find_forks, rename_run
 
 # %% ../../nbs/commands/02_runs.ipynb #20e5359f
 def _bytes(folder):
@@ -45,12 +45,16 @@ def _bytes(folder):
                 total += os.lstat(os.path.join(base, name)).st_size
     return total
 
+def _newest(evaluations):
+    "The first evaluation of the newest step that has one; None if there is none."
+    return max(evaluations, key=lambda evaluation: evaluation["step"], default=None)
+
 def summarize(
     run_id: str, # the run's id
     root: str | Path | None = None, # the runs directory; None for the default
 ) -> dict:
     """What the list says of a run: run, experiment, state, step (the last one), loss (the last one), correct and fd (of
-    its newest evaluation: the share of digits that the judge reads as asked for, and the Fréchet distance), checkpoints
+    its newest step with an evaluation: the share of digits that the judge reads as asked for, and the Fréchet distance), checkpoints
     (their steps), size (bytes on disk), parent, parent_step, created, tags. What is not known is None.
 
     A damaged record is a state."""
@@ -71,7 +75,7 @@ def summarize(
         row["step"] = last_step(run_id, root)
         if known.get("sys/forking/parent"):
             row["parent"], row["parent_step"] = known["sys/forking/parent"], known["sys/forking/step"]
-        for evaluation in fetch_evaluations([run_id], root): # the last one counts
+        if evaluation := _newest(fetch_evaluations([run_id], root)):
             scores = evaluation["scores"].get("local") or evaluation["scores"].get("gemini") or {}
             row["correct"], row["fd"] = scores.get("correct_digit"), evaluation["metrics"].get("fd")
     except (CcdiffError, sqlite3.Error) as error:
@@ -301,7 +305,6 @@ def _show_configs(configs, text, width):
 
 def _show_evaluations(evaluations):
     "Lines about evaluations: a row for each judge."
-    from ccdiff.track.report import evaluation_words # with matplotlib
     rows = [[row["step"], row["judge"], row["correct_digit"], row["hand_writing"], row["fd"], row["settings"]]
             for evaluation in evaluations for row in evaluation_words(evaluation)]
     if not rows:
@@ -312,8 +315,12 @@ def _show_evaluations(evaluations):
 def _show_values(values, text, everything):
     "Lines about series."
     rows = []
-    for name, n in [(name, 1) for name in values] if everything else _fold(values):
-        if n > 1:
+    shown = [(name, 1) for name in values]
+    if not everything: # scores have a table of their own
+        others = [name for name in values if not name.startswith("evals/")]
+        shown = _fold(others) + [("evals/", len(values) - len(others))] * (len(values) > len(others))
+    for name, n in shown:
+        if name.endswith("/"):
             rows.append([f"{name}…", "", f"{n} series; --all shows them"])
         else:
             rows.append([name, _number(values[name][0]), text(values[name][1])])
@@ -361,7 +368,8 @@ def show_command(
     if readable:
         width = None if args.everything else _width()
         text = str if args.everything else lambda value: _short(value, max(20, (width or 120) - 60))
-        lines += [f"\nconfigs ({len(configs)})", *_show_configs(configs, text, width)]
+        shown = configs if args.everything else {k: v for k, v in configs.items() if not k.startswith("evals/")}
+        lines += [f"\nconfigs ({len(shown)})", *_show_configs(shown, text, width)]
         lines += _show_evaluations(evaluations) + _show_values(values, text, args.everything)
     print("\n".join(lines + _show_checkpoints(checkpoints)))
     last = {name: {"step": step, "value": value} for name, (step, value) in values.items()}
@@ -512,18 +520,17 @@ def _sentence(error):
     return printable(error)
 
 def _score_words(run_id, root):
-    "The newest evaluation in a few words, and how many others there are."
-    from ccdiff.track.report import evaluation_words # with matplotlib
+    "The newest evaluation in a few words, with how many others there are, and its settings."
     try:
         evaluations = fetch_evaluations([run_id], root)
     except CcdiffError:
-        return ""
+        return "", ""
     if not evaluations:
-        return ""
-    row = evaluation_words(evaluations[-1])[0]
+        return "", ""
+    row = evaluation_words(_newest(evaluations))[0]
     words = [f"{row['correct_digit']} correct" * bool(row["correct_digit"]), f"FD {row['fd']}" * bool(row["fd"]),
-             row["settings"], f"and {len(evaluations) - 1} more" * (len(evaluations) > 1)]
-    return ", ".join(filter(None, words))
+             f"{len(evaluations) - 1} more" * (len(evaluations) > 1)]
+    return ", ".join(filter(None, words)), f"step {row['step']}, {row['settings']}" + f", {row['n']} images" * bool(row["n"])
 
 def runs_list(
     root: str | Path | None = None, # the runs directory; None for the default
@@ -536,10 +543,10 @@ def runs_list(
     runs = []
     for row in rows:
         began = f"{row['created']:%Y-%m-%d %H:%M}" if row["created"] else ""
-        has_record = row["state"] != "no record"
+        scores, settings = ("", "") if row["state"] == "no record" else _score_words(row["run"], root)
         runs.append({"id": row["run"], "experiment": row["experiment"] or "", "state": row["state"],
                      "step": _number(row["step"]), "loss": _number(row["loss"]), "created": began,
-                     "scores": _score_words(row["run"], root) if has_record else "", "parent": _fork_point(row),
+                     "scores": scores, "settings": settings, "parent": _fork_point(row),
                      "tags": ", ".join(row["tags"])})
     return render_page("list.html", runs=runs, folder=runs_dir(root), live=True)
 
@@ -698,7 +705,7 @@ def build_parser() -> Parser:
     p = Parser("ccdiff-runs", description="List, show, check, name, export, delete and publish runs.", epilog=_epilog(""))
     where = dict(metavar="DIR", help="the runs directory (default: $CCDIFF_RUNS_DIR, or runs/ of the project)")
     p.add_argument("--runs-dir", **where)
-    commands = p.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = p.add_subparsers(title="commands", metavar="COMMAND")
 
     def command(name, function, help, runs=None, json=None):
         description = help[0].upper() + help[1:] + "."
@@ -712,6 +719,11 @@ def build_parser() -> Parser:
         c.set_defaults(command=function)
         return c
 
+    def without_command(args):
+        p.print_help()
+        return 2, None
+
+    p.set_defaults(command=without_command)
     one = dict(metavar="RUN", help="a run's id, its beginning, or latest")
     c = command("list", list_command, "a line for each run, oldest first", json="an object for each run")
     c.add_argument("pattern", nargs="?", default="", help="only runs with this in their id (default: all)")

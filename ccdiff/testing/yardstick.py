@@ -563,6 +563,10 @@ def control_images(
         wrong[some] = (wrong[some] + 1) % 10
         found["wrong labels", share] = ink, wrong
     if run:
+        pipeline = load_pipeline(run, "cpu")
+        for w in (1.0, 1.25, 1.5, 2.0, 3.0):
+            images, asked, _ = draw_samples(pipeline, None, 10, w, (0.2, 0.8), n=1000)
+            found["guidance", w] = to_ink(images), asked
         for step in (150, 600, 2700):
             images, asked, _ = draw_samples(load_pipeline(f"{run}@{step}", "cpu"), n=1000)
             found["training steps left", 2700 - step] = to_ink(images), asked

@@ -334,7 +334,7 @@ def report_data(
             for curve in series:
                 value, = curve["y"]
                 values[curve["run"]] = ("not finite" if value is None else f"{value:.5g}", f"{curve['x'][0]:.15g}")
-            cards["curves"].append({"name": name, "points": values})
+            cards["curves"].append({"name": name, "points": values, "has": [curve["run"] for curve in series]})
             continue
         words = "; ".join(f"{places[c['run']]}: {len(c['x'])} points" for c in series)
         cards["curves"].append({"name": name, "key": name, "chart": len(charts), "words": words})

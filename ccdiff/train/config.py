@@ -139,7 +139,7 @@ class TrainConfig:
     run_id: RunId | None = None              # id of the new run; default: the experiment and the time
     resume_from_run_id: RunId | None = None  # the run to resume or fork
     resume_from_step: CountOrZero | None = None # the checkpoint to start from; default: the newest that verifies
-    preset: Literal["classic", "fast", "quick", "gpu"] = "classic" # settings to start from; what is given wins
+    preset: Literal["classic", "fast", "quick", "gpu", "turbo"] = "classic" # settings to start from; what is given wins
     ask_before_epoch: bool = False           # ask on the terminal before every epoch
     show_progress: bool = True               # show a progress bar
     # images
@@ -156,6 +156,8 @@ class TrainConfig:
     conditioning: Literal["concat", "time", "scale_shift"] = "concat" # label as input channels or with the time
     patch_size: Count = 1 # pixel_unshuffle factor of the input; 2 makes a step of 28×28 pixels one of 14×14
     # objective
+    objective: Literal["prediction", "consistency"] = "prediction" # consistency: distil the run that is forked
+    teacher_guidance: PositiveOrZero = 1.4 # with consistency: the guidance that is built into the network; 1 for none
     prediction_type: Literal["epsilon", "v_prediction", "sample", "flow_prediction"] = "epsilon" # what is predicted
     flow_shift: Positive = 1.0        # with flow_prediction: above 1, sampling takes more of its steps at high noise
     timestep_sampling: Literal["uniform", "stratified", "logit_normal"] = "uniform" # how training timesteps are drawn
@@ -245,7 +247,7 @@ def to_dict(self:TrainConfig) -> dict:
 
 # %% ../../nbs/train/00_config.ipynb #2282b025
 SECTIONS = { # title of a section of the help text: its first field
-    "run": "neptune_mode", "images": "dataset", "network": "block_out_channels", "objective": "prediction_type",
+    "run": "neptune_mode", "images": "dataset", "network": "block_out_channels", "objective": "objective",
     "optimization": "batch_size", "machine": "device", "checkpoints and faults": "save_checkpoints",
     "watching and samples": "tensor_stats"}
 
@@ -278,6 +280,10 @@ PRESETS = { # name: the fields of `TrainConfig` that differ from its defaults
               "evaluate": 10},
     "gpu": {**_FAST, "block_out_channels": (32, 64, 96), "batch_size": 256, "max_steps": 2000, "learning_rate": 2.5e-3,
             "mixed_precision": "bf16", "watch_every": 200},
+    "turbo": dict(objective="consistency", prediction_type="flow_prediction", flow_shift=1.5, bounded_loss=True,
+                  timestep_sampling="stratified", timestep_shift=1.0, snr_gamma=None, optimizer="adamw", batch_size=64,
+                  max_steps=600, learning_rate=1.5e-3, lr_scheduler="linear", warmup_steps=20, max_grad_norm=1.0,
+                  ema_decay=0.95, num_inference_steps=2, guidance_scale=1.0, guidance_interval=(0.0, 1.0)),
 }
 DEFAULT_PRESET = "fast" # what `ccdiff-train` does without --preset
 

@@ -26,10 +26,11 @@ from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import broadcast
 from diffusers.optimization import get_scheduler
 
-from ..checkpoint import Checkpoint
+from ..checkpoint import Checkpoint, load_checkpoint
 from ..core import CcdiffError, keep_memory, new_run_id, stateless_seed
 from ..data import ImageSet, load_images
 from ..folders import checkpoint_step, find_checkpoint, list_checkpoints
+from ..model.consistency import ConsistencyObjective
 from ..model.objective import Objective
 from ..model.schedulers import make_scheduler
 from ..model.unet import ClassConditionedUnet
@@ -77,10 +78,22 @@ def build_unet(
 # %% ../../nbs/train/01_setup.ipynb #e85dc641
 def make_objective(
     config: TrainConfig, # its objective options
+    parent: dict | None = None, # run_id and step of the checkpoint that a fork began with: the teacher
 ) -> Objective:
-    "The `Objective` that the configuration describes; its `scheduler` is the one to train and to sample with."
+    """The `Objective` that the configuration describes; its `scheduler` is the one to train and to sample with.
+
+    `CcdiffError` for objective="consistency" without a parent to learn from."""
     scheduler = make_scheduler(config.prediction_type, flow_shift=config.flow_shift)
-    return Objective(scheduler, config.snr_gamma, config.bounded_loss)
+    if config.objective == "prediction":
+        return Objective(scheduler, config.snr_gamma, config.bounded_loss)
+    if parent is None:
+        raise CcdiffError("objective='consistency' distils a trained network; fork one: --neptune-mode fork "
+                          "--resume-from-run-id RUN --preset turbo.")
+    teacher = load_checkpoint(find_checkpoint(parent["run_id"], parent["step"])).pipeline
+    if teacher.prediction_type != config.prediction_type:
+        raise CcdiffError(f"run {parent['run_id']!r} predicts {teacher.prediction_type!r} and cannot be distilled; train "
+                          "one with prediction_type='flow_prediction', as the preset fast does.")
+    return ConsistencyObjective(scheduler, teacher.unet, config.teacher_guidance, bounded=config.bounded_loss)
 
 # %% ../../nbs/train/01_setup.ipynb #fb10f0e4
 def make_muon(

@@ -91,7 +91,7 @@ class Trainer:
 def _build(self:Trainer, unet, objective, optimizer, checkpoint):
     "Network, average, optimizer, schedule and stepper, with their states if there is a checkpoint."
     config, accelerator = self.config, self.accelerator
-    self.objective = make_objective(config) if objective is None else objective
+    self.objective = make_objective(config, self.parent) if objective is None else objective
     self.scheduler = self.objective.scheduler
     predicts = prediction_type_of(self.scheduler)
     if predicts != config.prediction_type:
@@ -169,7 +169,8 @@ def _start_schedule(self:Trainer):
     for group in self.optimizer.param_groups:
         if self._own_rates: group.setdefault("initial_lr", group["lr"])
         else: group.update(lr=config.learning_rate, initial_lr=config.learning_rate, weight_decay=config.weight_decay)
-    self.schedule = make_lr_schedule(config, self.optimizer.optimizer, self.step, self.schedule_steps)
+    self.schedule = make_lr_schedule(config, self.optimizer.optimizer, self.step - self.first_step,
+                                     self.schedule_steps - self.first_step)
     stepper = GraphStepper if self._use_graphs() else Stepper
     self.stepper = stepper(self.accelerator, self.model, self.objective, self.optimizer, config.max_grad_norm,
                            config.gradient_accumulation_steps, self._compiled)
@@ -474,7 +475,8 @@ def _plan_length(self:Trainer, checkpoint):
     config = self.config
     state = checkpoint.state if checkpoint else {}
     self.steps_per_epoch = steps_per_epoch(len(self.images), config.batch_size)
-    self.total_steps = config.max_steps or config.n_epochs * self.steps_per_epoch
+    self.first_step = self.parent["step"] if self.parent and config.objective == "consistency" else 0
+    self.total_steps = self.first_step + (config.max_steps or config.n_epochs * self.steps_per_epoch)
     self.schedule_steps, self.replanned = self.total_steps, None
     saved = TrainConfig.rename_old(state.get("config") or {})
     plan = ("max_steps", "n_epochs", "batch_size", "lr_scheduler", "warmup_steps")

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['consistency_times', 'choose_piece', 'teacher_step', 'ConsistencyObjective']
 
-# %% ../../nbs/model/06_consistency.ipynb #afc00d71
+# %% ../../nbs/model/06_consistency.ipynb #bcb5687e
 import copy
 
 import torch
@@ -16,7 +16,7 @@ from ..core import CcdiffError, check_int, check_number
 from .objective import Objective, prediction_type_of
 from .schedulers import build_scheduler
 
-# %% ../../nbs/model/06_consistency.ipynb #d41dbc10
+# %% ../../nbs/model/06_consistency.ipynb #466330c0
 def consistency_times(
     pieces: int = 8, # how many pieces time is cut into, at least 2
 ) -> torch.Tensor:
@@ -24,7 +24,7 @@ def consistency_times(
     share = torch.arange(check_int("pieces", pieces, 2) + 1) / pieces
     return 2 * share / (1 + share)
 
-# %% ../../nbs/model/06_consistency.ipynb #5e51ebf6
+# %% ../../nbs/model/06_consistency.ipynb #5ca15eb2
 def choose_piece(
     timesteps: torch.Tensor,       # int64 (B,), in [0, num_train_timesteps)
     num_train_timesteps: int,      # how many there are
@@ -36,7 +36,7 @@ def choose_piece(
     spread = (u / (1 - share_of_noise) * pieces).long() + 1
     return spread.clamp(max=pieces)
 
-# %% ../../nbs/model/06_consistency.ipynb #e15c1570
+# %% ../../nbs/model/06_consistency.ipynb #36bd0d95
 def teacher_step(
     teacher: nn.Module,     # predicts the flow; called as teacher(noisy, time, labels)
     noisy: torch.Tensor,    # x_t, (B, C, H, W)
@@ -47,7 +47,7 @@ def teacher_step(
     guidance: float = 1.0,  # w; above 1, push towards the label, with twice the work
     guidance_interval: tuple = (0.2, 0.8), # guide between these times only
 ) -> tuple:
-    "`(x_r, x0)`, each `(B, C, H, W)`: the point of the path at time r, and the image it was headed for, in [-1, 1]."
+    "`(x_r, x0)`, each `(B, C, H, W)`: the point at time r, and the image that the path was headed for, in [-1, 1]."
     time = t.flatten() * num_train_timesteps
     if guidance == 1:
         flow = teacher(noisy, time, labels)
@@ -60,7 +60,7 @@ def teacher_step(
     noise = (noisy - (1 - t) * x0) / t
     return (1 - r) * x0 + r * noise, x0
 
-# %% ../../nbs/model/06_consistency.ipynb #38d96288
+# %% ../../nbs/model/06_consistency.ipynb #dc067fab
 class ConsistencyObjective(Objective):
     """Consistency distillation (Song et al. 2023) of a teacher that predicts the flow, for 1 to 4 evaluations.
 

@@ -89,7 +89,10 @@ def make_objective(
     if parent is None:
         raise CcdiffError("objective='consistency' distils a trained network; fork one: --neptune-mode fork "
                           "--resume-from-run-id RUN --preset turbo.")
-    teacher = load_checkpoint(find_checkpoint(parent["run_id"], parent["step"])).pipeline
+    checkpoint = load_checkpoint(find_checkpoint(parent["run_id"], parent["step"]))
+    teacher = checkpoint.pipeline
+    if checkpoint.state.get("config", {}).get("objective") == "consistency":
+        raise CcdiffError(f"run {parent['run_id']!r} is distilled already; fork the run that it was distilled from.")
     if teacher.prediction_type != config.prediction_type:
         raise CcdiffError(f"run {parent['run_id']!r} predicts {teacher.prediction_type!r} and cannot be distilled; train "
                           "one with prediction_type='flow_prediction', as the preset fast does.")

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['consistency_times', 'choose_piece', 'teacher_step', 'ConsistencyObjective']
 
-# %% ../../nbs/model/06_consistency.ipynb #cd0bf2b9
+# %% ../../nbs/model/06_consistency.ipynb #fbe600de
 import copy
 
 import torch
@@ -16,7 +16,7 @@ from ..core import CcdiffError, check_int, check_number
 from .objective import Objective, prediction_type_of
 from .schedulers import build_scheduler
 
-# %% ../../nbs/model/06_consistency.ipynb #e29af049
+# %% ../../nbs/model/06_consistency.ipynb #975fdf8d
 def consistency_times(
     pieces: int = 8, # how many pieces time is cut into, at least 2
 ) -> torch.Tensor:
@@ -24,7 +24,7 @@ def consistency_times(
     share = torch.arange(check_int("pieces", pieces, 2) + 1) / pieces
     return 2 * share / (1 + share)
 
-# %% ../../nbs/model/06_consistency.ipynb #1e50e14c
+# %% ../../nbs/model/06_consistency.ipynb #d63a4497
 def choose_piece(
     timesteps: torch.Tensor,       # int64 (B,), in [0, num_train_timesteps)
     num_train_timesteps: int,      # how many there are
@@ -36,7 +36,7 @@ def choose_piece(
     spread = (u / (1 - share_of_noise) * pieces).long() + 1
     return spread.clamp(max=pieces)
 
-# %% ../../nbs/model/06_consistency.ipynb #7512df3e
+# %% ../../nbs/model/06_consistency.ipynb #2a161b4a
 def teacher_step(
     teacher: nn.Module,     # predicts the flow; called as teacher(noisy, time, labels)
     noisy: torch.Tensor,    # x_t, (B, C, H, W)
@@ -60,7 +60,7 @@ def teacher_step(
     noise = (noisy - (1 - t) * x0) / t
     return (1 - r) * x0 + r * noise, x0
 
-# %% ../../nbs/model/06_consistency.ipynb #d0b836c9
+# %% ../../nbs/model/06_consistency.ipynb #bfed5553
 class ConsistencyObjective(Objective):
     """Consistency distillation (Song et al. 2023) of a teacher that predicts the flow, for 1 to 4 evaluations.
 

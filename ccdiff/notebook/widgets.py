@@ -51,7 +51,7 @@ def _control(kind, description, width="auto", tooltip="", **traits):
     make = getattr(ipywidgets, kind)
     return make(description=description, layout={"width": width}, tooltip=tooltip, **style, **traits)
 
-# %% ../../nbs/notebook/01_widgets.ipynb #e8887ae1
+# %% ../../nbs/notebook/01_widgets.ipynb #ef54586e
 #| code-fold: true
 #| code-summary: "A picture that can be clicked"
 _PICTURE = """
@@ -148,8 +148,8 @@ class _Panel:
 
     def _show(self, place, picture, alt=""):
         "Put a PIL image or a figure, or None, into a `_Picture`."
-        self._shown.pop(place, None)
-        if picture is not None: self._shown[place] = picture
+        if picture is None: self._shown.pop(place, None)
+        else: self._shown[place] = picture
         with place.hold_sync():
             place.alt, place.sharp = alt, not hasattr(picture, "savefig")
             place.src = "" if picture is None else data_url(png(picture))
@@ -328,7 +328,7 @@ def wait(
         raise
     return self.result if self.state in ("stopped", "done") else None
 
-# %% ../../nbs/notebook/01_widgets.ipynb #df128f48
+# %% ../../nbs/notebook/01_widgets.ipynb #c91b312a
 @patch
 def _heed_stop_button(self:TrainingPanel):
     "While no cell is running, let an interrupt stop the panel that trains."
@@ -419,7 +419,7 @@ def _draw_samples(self:TrainingPanel):
     steps = f"steps {captions[0]} to {captions[-1]} from left to right"
     self._show(self.sample_picture, strip, f"Samples of {', '.join(names)}, {steps}")
 
-# %% ../../nbs/notebook/01_widgets.ipynb #ce697f4a
+# %% ../../nbs/notebook/01_widgets.ipynb #eb8b89aa
 #| code-fold: true
 #| code-summary: "A canvas"
 _CANVAS = """
@@ -526,7 +526,7 @@ def _solvers(pipeline):
             found.append((name, name))
     return found
 
-# %% ../../nbs/notebook/01_widgets.ipynb #d5d68570
+# %% ../../nbs/notebook/01_widgets.ipynb #a0c19eaf
 def _judge_of(pipeline):
     "The judge of the package that knows these classes at this size, or None."
     config, names = pipeline.unet.config, list(pipeline.config.id2label.values())

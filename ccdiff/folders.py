@@ -27,7 +27,8 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 import ccdiff
-from .core import CcdiffError, atomic_write, check_int, check_run_id, fsync, printable, read_file, run_dir, runs_dir
+from .core import (CcdiffError, atomic_write, check_int, check_run_id, fsync, printable, read_file, run_dir,
+                         runs_dir)
 
 # %% ../nbs/04_folders.ipynb #5bf6e8a4
 MANIFEST = "manifest.json" # its name in every checkpoint
@@ -35,26 +36,28 @@ MANIFEST = "manifest.json" # its name in every checkpoint
 def create_checkpoint_path(
     run_id: str,      # a run id, checked
     global_step: int, # how many optimizer steps have been taken, at least 0
-    root=None,        # the runs directory; None for the default
+    root: str | Path | None = None, # the runs directory; None for the default
 ) -> Path:
     """The folder for one step, `<runs>/<run id>/checkpoints/step_<6 digits>`; it need not exist yet.
 
     `CcdiffError` for an id that is not a plain name, or a step below 0."""
     return run_dir(run_id, root) / "checkpoints" / f"step_{check_int('global_step', global_step):06d}"
 
+# %% ../nbs/04_folders.ipynb #dc528c0d
 def checkpoint_step(
-    path, # a step folder; only its name matters
+    path: str | Path, # a step folder; only its name matters
 ) -> int:
     "The step in the folder's name: `step_000100` is 100. Raises `CcdiffError` for any other name."
     name = Path(path).name
     digits = re.fullmatch(r"step_([0-9]{6,15})", name)
-    if digits and f"step_{int(digits[1]):06d}" == name: return int(digits[1])
+    if digits and f"step_{int(digits[1]):06d}" == name:
+        return int(digits[1])
     raise CcdiffError(f"{name!r} is not the name of a step folder; they are called step_000100 for step 100.")
 
 # %% ../nbs/04_folders.ipynb #9939b82e
 def list_checkpoints(
     run_id: str, # a run id, checked
-    root=None,   # the runs directory; None for the default
+    root: str | Path | None = None, # the runs directory; None for the default
 ) -> list:
     """The run's step folders (`Path`s) in ascending order, whether they verify or not; empty if there are none.
 
@@ -66,26 +69,32 @@ def list_checkpoints(
             raise CcdiffError(f"{folder} is a symbolic link, which is not followed; put a folder in its place, or "
                               "let --runs-dir name the place that it leads to.")
         for path in folder.iterdir():
-            with suppress(CcdiffError): found.append((checkpoint_step(path), path))
-    except (FileNotFoundError, NotADirectoryError): return []
-    except OSError as e: raise CcdiffError(f"cannot read {folder}: {e}") from e
+            with suppress(CcdiffError):
+                found.append((checkpoint_step(path), path))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as e:
+        raise CcdiffError(f"cannot read {folder}: {e}") from e
     return [path for _, path in sorted(found)]
 
 # %% ../nbs/04_folders.ipynb #94e6aae2
 def _delete(path):
     "Delete a folder with everything in it, or a file, or a link; a link is not followed."
-    if path.is_dir() and not path.is_symlink(): shutil.rmtree(path)
-    else: path.unlink(missing_ok=True)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 def _make_folder(path):
     "Make a folder and those above it, each one forced to the disk."
-    if path.is_dir(): return
+    if path.is_dir():
+        return
     _make_folder(path.parent)
     path.mkdir(exist_ok=True)
     fsync(path.parent)
 
 def previous_folder(
-    path, # a folder that atomic_folder writes
+    path: str | Path, # a folder that atomic_folder writes
 ) -> Path:
     """Where the folder that is being replaced stands aside; it is there only if a process was killed between two
     renames."""
@@ -95,7 +104,7 @@ def previous_folder(
 # %% ../nbs/04_folders.ipynb #13f8876d
 @contextmanager
 def atomic_folder(
-    path, # the folder to make or to replace; those above it are made
+    path: str | Path, # the folder to make or to replace; those above it are made
 ):
     """A context manager that yields a temporary folder, which becomes `path` when the block ends well and vanishes when
     it does not.
@@ -110,30 +119,38 @@ def atomic_folder(
         if replacing := os.path.lexists(path):
             _delete(previous)
             os.rename(path, previous)
-        try: os.rename(temporary, path)
+        try:
+            os.rename(temporary, path)
         except OSError:
-            if replacing: os.rename(previous, path)
+            if replacing:
+                os.rename(previous, path)
             raise
         fsync(path.parent)
         _delete(previous)
     except (OSError, SafetensorError) as e: # safetensors reports a full disk in its own way
         raise CcdiffError(f"cannot save {path}: {e}. Older checkpoints are as they were. Free or mend the disk, or "
                           f"set CCDIFF_RUNS_DIR.") from e
-    finally: shutil.rmtree(temporary, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 # %% ../nbs/04_folders.ipynb #1b866eba
 def _walk(folder, prefix=""):
     "Yield (relative name, kind) of everything below `folder`; kinds other than `file` do not belong there."
     for entry in sorted(os.scandir(folder), key=lambda e: e.name):
         name = prefix + entry.name
-        if entry.is_symlink(): yield name, "symlink"
-        elif entry.is_dir(): yield from list(_walk(entry.path, name + "/")) or [(name, "folder without files")]
-        elif entry.is_file(): yield name, "file"
-        else: yield name, "pipe, socket or device"
+        if entry.is_symlink():
+            yield name, "symlink"
+        elif entry.is_dir():
+            yield from list(_walk(entry.path, name + "/")) or [(name, "folder without files")]
+        elif entry.is_file():
+            yield name, "file"
+        else:
+            yield name, "pipe, socket or device"
 
 def _sha256(path):
     "SHA-256 of a file's bytes, in hex."
-    with open(path, "rb") as f: return hashlib.file_digest(f, "sha256").hexdigest()
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
 
 def _measure(file):
     "Size and SHA-256 of a file that is forced to the disk."
@@ -149,8 +166,8 @@ def _render_manifest(body):
     return json.dumps({**body, "manifest_sha256": hashlib.sha256(text.encode()).hexdigest()}, indent=1).encode()
 
 def seal_checkpoint(
-    folder,    # a folder with everything in it but the manifest
-    step: int, # the optimizer step that it belongs to
+    folder: str | Path, # a folder with everything in it but the manifest
+    step: int,          # the optimizer step that it belongs to
 ):
     """Force every file below `folder` to the disk, then write the manifest that describes them, and force that and the
     folders."""
@@ -163,23 +180,28 @@ def seal_checkpoint(
     (folder / MANIFEST).write_bytes(_render_manifest(body))
     fsync(folder / MANIFEST)
     for below in folder.rglob("*"):
-        if below.is_dir(): fsync(below)
+        if below.is_dir():
+            fsync(below)
     fsync(folder)
 
 # %% ../nbs/04_folders.ipynb #35aedfbf
+#| code-fold: true
 def _read_manifest(path):
     """The manifest of a checkpoint folder as a dict whose entries have the right types; raises `CcdiffError` for
     anything else."""
     raw = read_file(path / MANIFEST, 2**22)
-    try: body = json.loads(raw)
-    except (ValueError, RecursionError): raise CcdiffError("manifest.json is not JSON") from None
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise CcdiffError("manifest.json is not JSON") from None
     if not isinstance(body, dict) or type(body.get("format")) is not int:
         raise CcdiffError("manifest.json is not a manifest")
     if body["format"] > FORMAT:
         raise CcdiffError(f"manifest.json says format {body['format']}, newer than this ccdiff reads ({FORMAT}): "
                           f"pip install --upgrade ccdiff")
     body.pop("manifest_sha256", None)
-    if raw != _render_manifest(body): raise CcdiffError("manifest.json was changed after it was written")
+    if raw != _render_manifest(body):
+        raise CcdiffError("manifest.json was changed after it was written")
     files = body.get("files")
     entries = list(files.values()) if isinstance(files, dict) else [None]
     good = all(isinstance(e, dict) and type(e.get("bytes")) is int and isinstance(e.get("sha256"), str)
@@ -192,39 +214,45 @@ def _compare(path, names):
     "Yield what is wrong with the files `names` found below `path`, measured by the manifest there."
     body = _read_manifest(path)
     with suppress(CcdiffError): # a folder of another name belongs to no step
-        if checkpoint_step(path) != body["step"]: yield f"manifest.json is for step {body['step']}"
+        if checkpoint_step(path) != body["step"]:
+            yield f"manifest.json is for step {body['step']}"
     files, names = body["files"], names - {MANIFEST}
     yield from (f"{n!r} is missing" for n in sorted({*files, "state.json", "pipeline/model_index.json"} - names))
     yield from (f"{n!r} is not in the manifest" for n in sorted(names - set(files)))
     for name in sorted(names & set(files)):
         size = (path / name).stat().st_size
-        if size != files[name]["bytes"]: yield f"{name!r} has {size} bytes, not {files[name]['bytes']}"
+        if size != files[name]["bytes"]:
+            yield f"{name!r} has {size} bytes, not {files[name]['bytes']}"
         elif _sha256(path / name) != files[name]["sha256"]:
             yield f"{name!r} was changed after it was written (SHA-256 differs)"
 
 # %% ../nbs/04_folders.ipynb #d8fb3187
 def verify_checkpoint(
-    path, # a checkpoint folder
+    path: str | Path, # a checkpoint folder
 ) -> list:
     """What is wrong with a checkpoint, one sentence each; empty if every file is the one that was written.
 
     Never raises for bad content."""
     path = Path(path)
     try:
-        if not os.path.lexists(path): return ["it does not exist"]
-        if path.is_symlink() or not path.is_dir(): return ["it is not a folder"]
+        if not os.path.lexists(path):
+            return ["it does not exist"]
+        if path.is_symlink() or not path.is_dir():
+            return ["it is not a folder"]
         entries = dict(_walk(path))
         problems = [f"{name!r} is a {kind}" for name, kind in entries.items() if kind != "file"]
         files = {name for name, kind in entries.items() if kind == "file"}
-        if MANIFEST not in files: return [*problems, f"{MANIFEST!r} is missing"]
+        if MANIFEST not in files:
+            return [*problems, f"{MANIFEST!r} is missing"]
         return problems + list(_compare(path, files))
-    except (CcdiffError, OSError, RecursionError) as e: return [str(e)]
+    except (CcdiffError, OSError, RecursionError) as e:
+        return [str(e)]
 
 # %% ../nbs/04_folders.ipynb #1d15a3d8
 def find_checkpoint(
     run_id: str,             # a run id, checked
     step: int | None = None, # this step and no other; None for the newest that verifies
-    root=None,               # the runs directory; None for the default
+    root: str | Path | None = None, # the runs directory; None for the default
 ) -> Path:
     """The newest checkpoint of a run that verifies, with a warning for each newer one passed over, or that of `step`.
 
@@ -235,63 +263,73 @@ def find_checkpoint(
         f"There are none in {run_dir(run_id, root) / 'checkpoints'}: is the run id right, and --save-checkpoints on?"
     if step is not None:
         path = create_checkpoint_path(run_id, step, root)
-        if path not in found: raise CcdiffError(f"run {run_id!r} has no checkpoint of step {step}. {there}")
+        if path not in found:
+            raise CcdiffError(f"run {run_id!r} has no checkpoint of step {step}. {there}")
         if problems := verify_checkpoint(path):
             raise CcdiffError(f"{path} is not a good checkpoint: {'; '.join(problems[:4])}. {there}")
         return path
     for path in reversed(found):
         problems = verify_checkpoint(path)
-        if not problems: return path
+        if not problems:
+            return path
         warnings.warn(f"passed over {path}, which is not a good checkpoint: {'; '.join(problems[:4])}", stacklevel=2)
     raise CcdiffError(f"run {run_id!r} has no checkpoint that verifies. {there}")
 
 # %% ../nbs/04_folders.ipynb #a88af69e
 def run_ids(
-    root=None, # the runs directory; None for the default
+    root: str | Path | None = None, # the runs directory; None for the default
 ) -> list:
     "The ids of all runs, sorted: folders with a record or with checkpoints."
     there = runs_dir(root)
     found = []
     for folder in there.iterdir() if there.is_dir() else []:
         if (folder / "run.sqlite3").is_file() or (folder / "checkpoints").is_dir():
-            with suppress(CcdiffError): found.append(check_run_id(folder.name)) # run (copy) is not a run
+            with suppress(CcdiffError):
+                found.append(check_run_id(folder.name)) # run (copy) is not a run
     return sorted(found)
 
+# %% ../nbs/04_folders.ipynb #1348627e
 HOW_TO_BEGIN = ("There are no runs yet: `ccdiff-train --preset quick` makes one; "
                 "$CCDIFF_RUNS_DIR names another place to look.") # what to do where there is no run
 
 def find_run(
     text: str, # a run's id, its beginning, its beginning and end with … (or ...) between them, or "latest"
-    root=None, # the runs directory; None for the default
+    root: str | Path | None = None, # the runs directory; None for the default
 ) -> str:
     """The id of the run that is meant; `latest` is the one that saved a checkpoint last.
 
     `CcdiffError` with the runs that come near if there is no such run, or several."""
     ids = run_ids(root)
-    if text in ids: return text
+    if text in ids:
+        return text
     if text == "latest" and ids:
         saved = {}
         for run_id in ids:
             with suppress(CcdiffError, LookupError, OSError): # one without checkpoints, or where they cannot be read
                 saved[run_id] = list_checkpoints(run_id, root)[-1].stat().st_mtime_ns
-        if saved: return max(saved, key=saved.get)
+        if saved:
+            return max(saved, key=saved.get)
         raise CcdiffError(f"no run in {runs_dir(root)} has a checkpoint yet, so there is no latest one.")
     first, _, last = text.replace("...", "…").partition("…")
     fitting = [i for i in ids if i.startswith(first) and i.endswith(last)] if text else []
-    if len(fitting) == 1: return fitting[0]
+    if len(fitting) == 1:
+        return fitting[0]
     if fitting:
         shown = ", ".join(fitting[:10]) + f", … ({len(fitting)} in all)" * (len(fitting) > 10)
         raise CcdiffError(f"{text!r} fits several runs: {shown}. Type more of the one you mean.")
     near = [i for i in ids if text in i] or difflib.get_close_matches(text, ids)
-    if near: known = f"Did you mean {', '.join(near[:5])}?"
-    elif ids: known = f"There are {len(ids)}: `ccdiff-runs list` shows them."
-    else: known = HOW_TO_BEGIN
+    if near:
+        known = f"Did you mean {', '.join(near[:5])}?"
+    elif ids:
+        known = f"There are {len(ids)}: `ccdiff-runs list` shows them."
+    else:
+        known = HOW_TO_BEGIN
     raise CcdiffError(f"there is no run {text!r} in {runs_dir(root)}: is the run id right? {known}")
 
 # %% ../nbs/04_folders.ipynb #f479f7ce
 def resolve_checkpoint(
-    source,    # "RUN@STEP" or "RUN" with a run as find_run takes it, or a folder: a checkpoint, a training state or a run
-    root=None, # the runs directory; None for the default
+    source: str | Path, # RUN@STEP or RUN as find_run takes it, or a folder: a checkpoint, a training state or a run
+    root: str | Path | None = None, # the runs directory; None for the default
 ) -> Path:
     """The checkpoint folder that `source` means; a run means its newest that verifies.
 
@@ -299,11 +337,14 @@ def resolve_checkpoint(
     text, folder = str(source), Path(source).expanduser()
     if at := re.fullmatch(r"([^/\\@]+)@([0-9]{1,15})", text):
         return find_checkpoint(find_run(at[1], root), int(at[2]), root)
-    if text in run_ids(root): return find_checkpoint(text, root=root)
+    if text in run_ids(root):
+        return find_checkpoint(text, root=root)
     if os.path.isdir(folder / "checkpoints"):
         return find_checkpoint(folder.resolve().name, root=folder.resolve().parent)
-    if os.path.isdir(folder): return folder
-    if re.search(r"[/\\@]", text): raise CcdiffError(f"{text!r} is neither RUN@STEP nor a folder that is there.")
+    if os.path.isdir(folder):
+        return folder
+    if re.search(r"[/\\@]", text):
+        raise CcdiffError(f"{text!r} is neither RUN@STEP nor a folder that is there.")
     return find_checkpoint(find_run(text, root), root=root)
 
 # %% ../nbs/04_folders.ipynb #3e0164c4
@@ -311,7 +352,7 @@ def write_parent(
     run_id: str,        # the fork
     parent_run_id: str, # the run it was forked from
     step: int,          # the step it was forked at, at least 0
-    root=None,          # the runs directory; None for the default
+    root: str | Path | None = None, # the runs directory; None for the default
 ) -> Path:
     """Note in the folder of `run_id` that it is a fork: `parent.json` with run_id and step.
 
@@ -320,12 +361,14 @@ def write_parent(
         raise CcdiffError(f"run {run_id!r} cannot be its own parent; give the fork another id.")
     file = run_dir(run_id, root) / "parent.json"
     note = {"run_id": parent_run_id, "step": check_int("step", step)}
-    with atomic_write(file, sync=True) as temporary: temporary.write_text(json.dumps(note), encoding="utf-8")
+    with atomic_write(file, sync=True) as temporary:
+        temporary.write_text(json.dumps(note), encoding="utf-8")
     return file
 
+# %% ../nbs/04_folders.ipynb #a205598c
 def read_parent(
     run_id: str, # a run id, checked
-    root=None,   # the runs directory; None for the default
+    root: str | Path | None = None, # the runs directory; None for the default
 ) -> tuple | None:
     """`(run id, step)` that a run was forked from, or `None` if it is not a fork.
 
@@ -334,13 +377,15 @@ def read_parent(
     try:
         note = json.loads(read_file(file, 2**16))
         return check_run_id(note["run_id"]), check_int("step", note["step"])
-    except (FileNotFoundError, NotADirectoryError): return None
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as e:
         raise CcdiffError(f"{file} cannot be read: {e}") from e
 
+# %% ../nbs/04_folders.ipynb #c6e285f8
 def forks_of(
     run_id: str, # the parent
-    root=None,   # the runs directory; None for the default
+    root: str | Path | None = None, # the runs directory; None for the default
 ) -> dict:
     """`{fork's run id: step}` for every run that was forked from `run_id`; a folder whose name no run can have is
     passed over.
@@ -358,14 +403,15 @@ def forks_of(
 def prune_checkpoints(
     run_id: str,        # a run id, checked; the caller holds its lock
     keep_last: int = 2, # how many of the newest that verify to keep, at least 2
-    root=None,          # the runs directory; None for the default
+    root: str | Path | None = None, # the runs directory; None for the default
 ) -> list:
     """Delete the checkpoints that nothing needs; returns their steps.
 
     Keeps what a fork points at. One that cannot be deleted is only a warning. `CcdiffError` for a number below its
     least."""
     check_int("keep_last", keep_last, 2)
-    try: kept = set(forks_of(run_id, root).values())
+    try:
+        kept = set(forks_of(run_id, root).values())
     except CcdiffError as e:
         warnings.warn(f"no checkpoint of run {run_id!r} is deleted, since it may be a parent: {e}", stacklevel=2)
         return []
@@ -375,20 +421,22 @@ def prune_checkpoints(
         if good < keep_last:
             good += not verify_checkpoint(path)
             continue
-        if step in kept: continue
-        trash = path.with_name(f".trash-{path.name}-{secrets.token_hex(4)}") # gone at once, deleted in peace
+        if step in kept:
+            continue
+        trash = path.with_name(f".trash-{path.name}-{secrets.token_hex(4)}") # out of the way at once, then deleted
         try:
             os.rename(path, trash)
             _delete(trash)
             gone.append(step)
-        except OSError as e: warnings.warn(f"cannot delete {path}: {e}", stacklevel=2)
+        except OSError as e:
+            warnings.warn(f"cannot delete {path}: {e}", stacklevel=2)
     return sorted(gone)
 
 # %% ../nbs/04_folders.ipynb #23b32dbc
 def supersede_checkpoints(
     run_id: str, # a run id, checked; the caller holds its lock
     step: int,   # the step that the run goes on from, at least 0
-    root=None,   # the runs directory; None for the default
+    root: str | Path | None = None, # the runs directory; None for the default
 ) -> Path | None:
     """Move the checkpoints later than `step` into a new folder `superseded_<n>` beside them; returns it, or `None` if
     there are none.
@@ -396,35 +444,42 @@ def supersede_checkpoints(
     `CcdiffError` if they cannot be moved."""
     check_int("step", step)
     later = [p for p in list_checkpoints(run_id, root) if checkpoint_step(p) > step]
-    if not later: return None
+    if not later:
+        return None
     folder = later[0].parent
     taken = [int(p.name[11:]) for p in folder.glob("superseded_[0-9][0-9][0-9]")]
     target = folder / f"superseded_{max(taken, default=0) + 1:03d}"
     try:
         target.mkdir()
-        for path in reversed(later): os.rename(path, target / path.name)
+        for path in reversed(later):
+            os.rename(path, target / path.name)
         fsync(target)
         fsync(folder)
-    except OSError as e: raise CcdiffError(f"cannot move the checkpoints after step {step} to {target}: {e}") from e
+    except OSError as e:
+        raise CcdiffError(f"cannot move the checkpoints after step {step} to {target}: {e}") from e
     return target
 
 # %% ../nbs/04_folders.ipynb #c34117b4
 def clean_leftovers(
     run_id: str, # a run id, checked; the caller holds its lock
-    root=None,   # the runs directory; None for the default
+    root: str | Path | None = None, # the runs directory; None for the default
 ) -> list:
     """Delete the `.tmp-…` and `.trash-…` folders that a killed process left among the checkpoints, and put back a
     checkpoint whose replacement it did not finish; returns the names deleted.
 
     `OSError` if one cannot be deleted."""
     folder = run_dir(run_id, root) / "checkpoints"
-    if folder.is_symlink() or not folder.is_dir(): return []
+    if folder.is_symlink() or not folder.is_dir():
+        return []
     for previous in folder.glob(".step_*.previous"):
         path = folder / previous.name.removeprefix(".").removesuffix(".previous")
-        if os.path.lexists(path): _delete(previous)
-        else: os.rename(previous, path)
+        if os.path.lexists(path):
+            _delete(previous)
+        else:
+            os.rename(previous, path)
     left = sorted(p for p in folder.glob(".t*") if p.name.startswith((".tmp-", ".trash-")))
-    for path in left: _delete(path)
+    for path in left:
+        _delete(path)
     return [p.name for p in left]
 
 # %% ../nbs/04_folders.ipynb #1b18bdc3
@@ -435,7 +490,7 @@ class FileLock:
     hold it. `BlockingIOError` if another holds it, `OSError` if it cannot be made. POSIX only (`flock`)."""
     def __init__(
         self,
-        file, # the file; made if it is missing
+        file: str | Path, # made if it is missing
     ):
         import fcntl # not on Windows
         self.fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
@@ -454,8 +509,16 @@ class FileLock:
         if fd is not None:
             os.close(fd)
 
+def _release_locks():
+    for lock in list(_locks):
+        lock.release()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_release_locks)
+
+# %% ../nbs/04_folders.ipynb #1316a6a8
 def is_locked(
-    file, # the file of a `FileLock`
+    file: str | Path, # that of a FileLock
 ) -> bool:
     "Whether a process holds the lock now. No: where there is no such file."
     try:
@@ -473,13 +536,6 @@ def is_locked(
     finally:
         os.close(fd)
 
-def _release_locks():
-    for lock in list(_locks):
-        lock.release()
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_release_locks)
-
 # %% ../nbs/04_folders.ipynb #994480fe
 class RunLock:
     """`with RunLock(run_id):` one trainer per run; `CcdiffError` naming the other process if there is one.
@@ -488,7 +544,7 @@ class RunLock:
     def __init__(
         self,
         run_id: str, # a run id, checked
-        root=None,   # the runs directory; None for the default
+        root: str | Path | None = None, # the runs directory; None for the default
     ):
         self.run_id, self.root = run_id, root
         self.file = run_dir(run_id, root) / ".lock"

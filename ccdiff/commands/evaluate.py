@@ -160,7 +160,7 @@ def cost_lines(
              f"  {'':17}{'requests':>9}{'minutes':>9}{'tokens in':>11}{'tokens out':>11}{'dollars':>9}"]
     # joint: controls are also asked question by question, to see whether the answers influence each other
     for way, separate, joint in [("three questions", 3 * n, 0), ("joint", 3 * args.controls, n)]:
-        parts = [cost_table(count * votes, 0, rpm, options["model"], joint=whole, prompts=options["prompts"])
+        parts = [cost_table(count * votes, rpm, options["model"], joint=whole, prompts=options["prompts"])
                  for count, whole in ((separate, False), (joint, True)) if count]
         mark = ">" if (way == "joint") == options["joint"] else " "
         total = {name: "?" if None in (found := [part[name] for part in parts]) else round(sum(found), 3)

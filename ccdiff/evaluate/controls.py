@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from ..core import CcdiffError, check_int
 from ..torch_utils import generator
 from ..data import ImageSet
-from .judge import ground_of, paint, printed_digits
+from .judge import Grades, ground_of, paint, printed_digits
 from .metrics import corrected_share, wilson_interval
 
 # %% ../../nbs/evaluate/03_controls.ipynb #321d74fb
@@ -76,7 +76,7 @@ def make_controls(
 # %% ../../nbs/evaluate/03_controls.ipynb #e480efbf
 def control_rows(
     controls: Controls, # what was shown
-    grades,             # the Grades of controls.images
+    grades: Grades,     # of controls.images
 ) -> list:
     """One dict per control, as `Grades.controls` holds them: kind, target, expected and answers, both `{question:
     value}`, None for what is not counted or missing."""
@@ -102,8 +102,8 @@ def corrected(
     sensitivity: dict, # as in judge_trust
     specificity: dict, # likewise
 ) -> dict:
-    """{"share": the estimate by Rogan and Gladen (1978) in [0, 1], "ci95": its interval, with the uncertainty about
-    the judge}; None for what cannot be known."""
+    """A share, corrected for the judge's errors (Rogan and Gladen 1978). {"share": in [0, 1], "ci95": its interval,
+    with the uncertainty about the judge}, None for what cannot be known."""
     if not n or not sensitivity["n"] or not specificity["n"]:
         return {"share": None, "ci95": None}
     rng, draws = np.random.default_rng(0), 20_000

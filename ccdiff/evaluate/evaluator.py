@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FORMAT', 'SETTINGS', 'REPEATED', 'Baseline', 'find_baseline', 'ask_judge', 'summarize_judge', 'Report',
            'differing_settings', 'EvaluationLog', 'Evaluator', 'weights_sha', 'draw_samples', 'mean_difference',
-           'metric_differences', 'holm', 'smallest_seen', 'read_report', 'Comparison', 'compare', 'report_html',
-           'free_place', 'joint_agreement']
+           'metric_differences', 'networks_disagree', 'holm', 'smallest_seen', 'read_report', 'Comparison', 'compare',
+           'report_html', 'free_place', 'joint_agreement']
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #e159c032
 import base64
@@ -35,7 +35,7 @@ from ..core import CcdiffError, atomic_write, check_choice, check_int
 from ..data import ImageSet, class_keys, data_dir, image_grid, load_images, resize_images
 from .controls import Controls, control_rows, corrected, judge_trust, make_controls
 from .gemini import DEFAULT_MODEL, GeminiJudge
-from .judge import FAMILIES, JUDGES, QUESTIONS, Answer, Grades, LocalJudge
+from .judge import FAMILIES, JUDGES, QUESTIONS, Answer, Grades, Judge, LocalJudge
 from .metrics import PROTOCOL, Reference, measure, wilson_interval
 from ..folders import resolve_checkpoint
 from ..model.pipeline import ClassConditionedPipeline, sample_images
@@ -97,7 +97,7 @@ def find_baseline(
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #cd709874
 def ask_judge(
-    judge,                 # a LocalJudge, a GeminiJudge, or anything with their id and grade
+    judge: Judge,          # a LocalJudge, a GeminiJudge, or anything with their id and grade
     images: torch.Tensor,  # uint8 (N, C, H, W), of the controls' channels and size
     targets: list,         # N whole numbers: the class asked for
     controls: Controls,    # Controls, perhaps empty
@@ -127,7 +127,7 @@ def _rounded(stat):
             for name, value in asdict(stat).items()}
 
 def summarize_judge(
-    judge,             # a LocalJudge, a GeminiJudge, or another
+    judge: Judge,      # a LocalJudge, a GeminiJudge, or another
     grades: Grades,    # its answers about the samples
     trust: dict,       # what its controls say, from judge_trust
     class_names: list, # the classes, in the order of their numbers
@@ -277,7 +277,7 @@ def differing_settings(
     a: dict, # a report's data
     b: dict, # another's
 ) -> dict:
-    "{setting: (in a, in b)} for those of `SETTINGS` that both name and that differ."
+    "Those of `SETTINGS` that both name and that differ. {setting: (in a, in b)}."
     found = {}
     for name in SETTINGS:
         one, two = (r.get(name, r["settings"].get(name)) for r in (a, b))
@@ -678,6 +678,17 @@ def metric_differences(
             found.append((m["name"], one, two, spread, m["better"] == "higher"))
     return found
 
+# %% ../../nbs/evaluate/04_evaluator.ipynb #179c6b7d
+def networks_disagree(
+    a: dict, # a report's data
+    b: dict, # another's, of the same protocol, data set and n
+) -> bool:
+    "Whether the Fréchet distance grows in one feature network and shrinks in another."
+    first, second = ({m["name"]: m["value"] for m in data["metrics"] if m["name"].startswith("fd ")}
+                     for data in (a, b))
+    signs = {second[name] > first[name] for name in first if name in second}
+    return len(signs) > 1
+
 # %% ../../nbs/evaluate/04_evaluator.ipynb #5f0dd609
 def holm(
     p: list, # p-values
@@ -753,7 +764,8 @@ def compare(
 ) -> Comparison:
     """Is `b` better than `a`? For each question and metric the difference, its 95 % interval, and a verdict. "better"
     and "worse" are false in at most 5 % of comparisons of equals; "perhaps" if only the row's own interval has no 0;
-    else "cannot tell". "drawn differently" if sampler, steps or guidance differ. `CcdiffError` without a report."""
+    else "cannot tell". "networks disagree" if the distance is smaller in one and larger in another; "drawn
+    differently" if sampler, steps or guidance differ. `CcdiffError` without a report."""
     a, b = (x if isinstance(x, dict) else read_report(x) for x in (a, b))
     differs = differing_settings(a, b)
     rows = Comparison(notes=[f"{name.replace('_', ' ')} differs: {one} and {two}."
@@ -796,6 +808,8 @@ def compare(
             row["verdict"] = "drawn differently"
         elif row["p"] >= 0.05:
             row["verdict"] = "cannot tell"
+        elif row["question"] == "fd" and networks_disagree(a, b):
+            row["verdict"] = "networks disagree"
         elif p >= 0.05:
             row["verdict"] = f"perhaps {row['verdict']}"
     return rows

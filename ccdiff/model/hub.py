@@ -29,10 +29,10 @@ def portable_code() -> dict:
 @patch
 def save_pretrained(
     self:ClassConditionedPipeline,
-    save_directory,                  # the folder; made if need be
+    save_directory: str | Path,      # the folder; made if need be
     safe_serialization: bool = True, # False writes a pickle, as older tools want
     variant: str | None = None,      # e.g. "fp16": part of the weight file's name
-    max_shard_size=None,             # e.g. "1MB": split the weights
+    max_shard_size: int | str | None = None, # e.g. "1MB": split the weights
     push_to_hub: bool = False,       # also upload it
     portable: bool = True,           # ship the code that loads the folder without ccdiff
     **kwargs,                        # for push_to_hub: repo_id, token, private, …
@@ -42,45 +42,50 @@ def save_pretrained(
     unet = getattr(self.unet, "_orig_mod", self.unet) # a compiled network holds the real one
     for cls in (type(self), type(unet)):
         if cls.__module__ == "__main__":
-            raise CcdiffError(f"{cls.__name__} is defined in a notebook or script, so whoever loads the folder could not find it. "
-                              "Move it into a module that can be imported, or use ccdiff's own class.")
+            raise CcdiffError(f"{cls.__name__} is defined in a notebook or script, so whoever loads the folder could "
+                              "not find it. Move it into a module that can be imported, or use ccdiff's own class.")
     save = super(ClassConditionedPipeline, self).save_pretrained
     save(folder, safe_serialization=safe_serialization, variant=variant, max_shard_size=max_shard_size)
 
     index = json.loads((folder / self.config_name).read_text(encoding="utf-8"))
     index.pop("_name_or_path", None)
     if portable and type(self) is ClassConditionedPipeline and type(unet) is ClassConditionedUnet:
-        for name, text in portable_code().items(): (folder / name).write_text(text, encoding="utf-8")
-        index.update(_class_name=["pipeline", "ClassConditionedPipeline"], unet=["modeling_ccdiff", "ClassConditionedUnet"])
+        for name, text in portable_code().items():
+            (folder / name).write_text(text, encoding="utf-8")
+        index["_class_name"] = ["pipeline", "ClassConditionedPipeline"]
+        index["unet"] = ["modeling_ccdiff", "ClassConditionedUnet"]
     with atomic_write(folder / self.config_name) as file:
         file.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     if push_to_hub:
-        self.push_to_hub(kwargs.pop("repo_id", folder.name), safe_serialization=safe_serialization, variant=variant, **kwargs)
+        self.push_to_hub(kwargs.pop("repo_id", folder.name), safe_serialization=safe_serialization, variant=variant,
+                         **kwargs)
 
 # %% ../../nbs/model/04_hub.ipynb #dbeee79d
 @patch(cls_method=True)
 def _dict_from_json_file(cls:ClassConditionedPipeline, json_file, **kwargs):
     "The index; names the class instead of the shipped file, so that a download does not ask for trust."
     index = super(ClassConditionedPipeline, cls)._dict_from_json_file(json_file, **kwargs)
-    if isinstance(index.get("_class_name"), list): index["_class_name"] = index["_class_name"][1]
+    if isinstance(index.get("_class_name"), list):
+        index["_class_name"] = index["_class_name"][1]
     return index
 
+# %% ../../nbs/model/04_hub.ipynb #50988c7c
 @patch(cls_method=True)
 def load_config(
     cls:ClassConditionedPipeline,
-    pretrained_model_name_or_path, # a folder, a file, or a name on the Hub
-    **kwargs,                      # as in ConfigMixin.load_config
-):
+    pretrained_model_name_or_path: str | Path, # a folder, a file, or a name on the Hub
+    **kwargs,                                  # as in ConfigMixin.load_config
+) -> dict:
     "model_index.json, with ccdiff's own network named in the place of the shipped one."
     found = super(ClassConditionedPipeline, cls).load_config(pretrained_model_name_or_path, **kwargs)
     index = found[0] if isinstance(found, tuple) else found
-    if index.get("unet", [None])[0] in ("modeling_ccdiff", "ccdiff.unet"): # the second: a class of one's own, saved by 0.1
+    if index.get("unet", [None])[0] in ("modeling_ccdiff", "ccdiff.unet"): # the second was written by 0.1
         index["unet"] = [ClassConditionedUnet.__module__, "ClassConditionedUnet"]
     return found
 
 # %% ../../nbs/model/04_hub.ipynb #ced72210
 def read_pipeline(
-    folder, # a folder that a pipeline's save_pretrained wrote
+    folder: str | Path,           # a folder that a pipeline's save_pretrained wrote
     id2label: dict | None = None, # names of the classes, for a folder that holds none
 ) -> ClassConditionedPipeline:
     """The `ClassConditionedPipeline` in `folder`, on the CPU.

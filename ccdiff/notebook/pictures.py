@@ -6,8 +6,11 @@
 __all__ = ['class_sheet', 'Film', 'denoising', 'slerp', 'between_seeds', 'BlendedUnet', 'blend_classes', 'between_classes']
 
 # %% ../../nbs/notebook/00_pictures.ipynb #78ae379b
+#| code-fold: true
+#| code-summary: "Imports"
 import inspect
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +22,8 @@ from torch import nn
 
 from ..core import CcdiffError, check_choice, check_int, printable
 from ..data import denormalize, image_grid, label_font
-from ..model.pipeline import image_generators
+from ..model.pipeline import ClassConditionedPipeline, image_generators
+from ..model.unet import ClassConditionedUnet
 from ..plots import png
 
 # %% ../../nbs/notebook/00_pictures.ipynb #3b1669fe
@@ -73,16 +77,17 @@ def _names(pipeline, labels):
 
 # %% ../../nbs/notebook/00_pictures.ipynb #efabcb4b
 def class_sheet(
-    pipeline,           # a `ClassConditionedPipeline`; its scheduler stays as it is
+    pipeline: ClassConditionedPipeline, # its scheduler stays as it is
     vary: str = "guidance_scale", # "num_inference_steps", "seed", "scheduler" or another argument of the call
-    values=(1, 2, 4),   # its values, a column for each
-    labels=None,        # the rows: a class or several, by name or number; None for all
+    values: Iterable = (1, 2, 4), # its values, a column for each
+    labels: list | int | str | None = None, # the rows: a class or several, by name or number; None for all
     num_inference_steps: int = 20, # inference steps
     seed: int = 0,      # the noise, the same in every cell
     scale: int | None = None, # every pixel becomes scale × scale; None for tiles of about 56 pixels
     **call,             # whatever else the pipeline's call takes, the same for all columns
-):
+) -> Image.Image:
     """A PIL image (mode L or RGB): a row for each class, a column for each value.
+
     Raises `CcdiffError` for an unknown `vary`, for no values, and for what the pipeline cannot draw."""
     fixed = {"self", "class_labels", "batch_size", "generator", "return_dict", "return_pil", "output_type",
              "num_images_per_prompt", "show_progress", "chunk_size"}
@@ -123,8 +128,9 @@ class Film:
         self,
         n: int = 9, # at most so many frames, evenly spaced, the first and the last among them
         scale: int | None = None, # every pixel becomes scale × scale; None for tiles of about 56 pixels
-    ):
+    ) -> Image.Image:
         """A PIL image (mode L or RGB): a row for each image, time from left to right.
+
         Raises `CcdiffError` for `n` below 1."""
         chosen = _evenly_spaced(len(self), check_int("n", n, 1))
         tiles = self.frames[chosen].transpose(0, 1).flatten(0, 1)
@@ -145,6 +151,7 @@ def gif(
     there_and_back: bool = False, # whether it runs back to the first frame
 ) -> bytes:
     """The bytes of an animated GIF that repeats for ever, of 16 shades or 64 colours.
+
     Raises `CcdiffError` for numbers below their least value."""
     check_int("scale", scale, 1)
     check_int("milliseconds", milliseconds, 20)
@@ -162,21 +169,27 @@ def gif(
 
 # %% ../../nbs/notebook/00_pictures.ipynb #c39e33d6
 def denoising(
-    pipeline,        # a `ClassConditionedPipeline`
-    labels=None,     # a class or several, by name or number; None for all
+    pipeline: ClassConditionedPipeline, # it stays as it is
+    labels: list | int | str | None = None, # a class or several, by name or number; None for all
     num_inference_steps: int = 20, # inference steps
     seed: int = 0,   # the noise, the same for every label
+    image: torch.Tensor | None = None, # begin with this image and noise on it, as the pipeline's call does
+    strength: float = 0.8, # how much noise: the share of the steps to take
     **call,          # whatever else the pipeline's call takes, such as guidance_scale
 ) -> Film:
     """From noise to image: the noise, and a frame after each step. The last is what `pipeline(label, seed=seed)` draws.
+
     Raises `CcdiffError` for what the pipeline cannot draw."""
     labels = _label_list(pipeline, labels)
     generators = _generators([seed] * len(labels))
     noise = torch.cat([_noise(pipeline, generator) for generator in generators])
     frames = [noise]
+    if image is not None:
+        begin = pipeline.set_timesteps(num_inference_steps, strength)
+        frames = [pipeline.prepare_latents(len(labels), None, noise, image, begin).cpu()]
     def keep(pipe, i, t, tensors): frames.append(tensors["latents"].float().cpu())
     last = _draw(pipeline, labels, seed, num_inference_steps, generator=generators, latents=noise,
-                 callback_on_step_end=keep, **call)
+                 image=image, strength=strength, callback_on_step_end=keep, **call)
     brightness = [x.square().mean((1, 2, 3), keepdim=True).sqrt() for x in frames]
     frames = [x / b.clamp(min=1) for x, b in zip(frames[:-1], brightness)] + [last]
     return Film(torch.stack(frames), [str(i) for i in range(len(frames))], _names(pipeline, labels), "step")
@@ -188,11 +201,12 @@ def _noise(pipeline, generator):
 
 # %% ../../nbs/notebook/00_pictures.ipynb #9a46981b
 def slerp(
-    a,            # a tensor (…)
-    b,            # another of its shape
-    share: float, # how far to go: 0 is a, 1 is b
-):
+    a: torch.Tensor, # (…)
+    b: torch.Tensor, # another of its shape
+    share: float,    # how far to go: 0 is a, 1 is b
+) -> torch.Tensor:
     """A tensor (…) between a and b: the angle is divided evenly, and so is the ratio of their lengths.
+
     Spherical interpolation (Shoemake 1985)."""
     cosine = (a * b).sum() / (a.norm() * b.norm()).clamp(min=1e-12)
     angle = torch.acos(cosine.clamp(-1, 1))
@@ -217,14 +231,15 @@ def _caption(start, end, share):
     return f"{100 * share:.0f} %"
 
 def between_seeds(
-    pipeline,        # a `ClassConditionedPipeline`, best with a deterministic solver: use_scheduler("dpm++")
-    labels=None,     # a row for each class, by name or number; None for all
-    seeds=(0, 1),    # the path leads through the first image of each
+    pipeline: ClassConditionedPipeline, # best with a deterministic solver: use_scheduler("dpm++")
+    labels: list | int | str | None = None, # a row for each class, by name or number; None for all
+    seeds: Iterable = (0, 1), # the path leads through the first image of each
     frames: int = 9, # frames in all
     num_inference_steps: int = 20, # inference steps
     **call,          # whatever else the pipeline's call takes
 ) -> Film:
     """From one image of a class to another, along the sphere of noise. A solver adds the noise of the first seed.
+
     Raises `CcdiffError` for fewer than two seeds or frames."""
     labels = _label_list(pipeline, labels)
     ends = {seed: _noise(pipeline, _generators([seed])[0]) for seed in seeds}
@@ -239,8 +254,8 @@ class BlendedUnet(nn.Module):
     "A network whose class k mixes the predictions of another for several of its classes. Made by `blend_classes`."
     def __init__(
         self,
-        unet,    # a `ClassConditionedUnet`; it is shared
-        weights, # float32 (n, num_classes): the share of each old class in each new one
+        unet: ClassConditionedUnet, # it is shared
+        weights: torch.Tensor, # float32 (n, num_classes): the share of each old class in each new one
     ):
         super().__init__()
         self.unet, self.training = unet, unet.training
@@ -263,10 +278,10 @@ class BlendedUnet(nn.Module):
 
     def forward(
         self,
-        sample,       # noisy images, (N, C, H, W)
-        timestep,     # the noise level, a number or (N,)
-        class_labels, # blended classes, int64 (N,)
-        return_dict=None, # as in `ClassConditionedUnet`
+        sample: torch.Tensor, # noisy images, (N, C, H, W)
+        timestep: torch.Tensor | float, # the noise level, a number or (N,)
+        class_labels: torch.Tensor, # blended classes, int64 (N,)
+        return_dict: bool | None = None, # as in ClassConditionedUnet
     ):
         "The weighted sum of the network's predictions, (N, C, H, W)."
         shares = self.weights[class_labels]
@@ -280,10 +295,11 @@ class BlendedUnet(nn.Module):
 
 # %% ../../nbs/notebook/00_pictures.ipynb #c155b7ba
 def blend_classes(
-    pipeline, # a `ClassConditionedPipeline`; it stays as it is, and the network is shared
-    weights,  # (n, num_classes): row k says how much of each class is in the new class k; each row sums to 1
-):
+    pipeline: ClassConditionedPipeline, # it stays as it is, and the network is shared
+    weights: list | torch.Tensor, # (n, num_classes): row k holds the share of each class in the new class k; sums to 1
+) -> ClassConditionedPipeline:
     """A pipeline whose n classes, called by their numbers, are mixes of the old ones. Not to be trained or saved.
+
     Raises `CcdiffError` for weights of another shape or sum."""
     weights = torch.as_tensor(weights, dtype=torch.float32)
     known = pipeline.unet.config.num_classes
@@ -296,14 +312,15 @@ def blend_classes(
 
 # %% ../../nbs/notebook/00_pictures.ipynb #671bf5c3
 def between_classes(
-    pipeline,         # a `ClassConditionedPipeline`
-    labels=(0, 1),    # the path leads through these classes, by name or number
-    seeds=(0, 1, 2),  # a row for each, with its own noise
+    pipeline: ClassConditionedPipeline, # it stays as it is
+    labels: Iterable = (0, 1),    # the path leads through these classes, by name or number
+    seeds: Iterable | int = (0, 1, 2), # a row for each, with its own noise
     frames: int = 9,  # frames in all
     num_inference_steps: int = 20, # inference steps
     **call,           # whatever else the pipeline's call takes, such as guidance_scale
 ) -> Film:
     """From one class to another with the noise held fixed: the predictions for both are mixed (see `blend_classes`).
+
     Raises `CcdiffError` for labels that the network does not know, and for fewer than two labels or frames."""
     seeds = [seeds] if isinstance(seeds, int) else list(seeds)
     path, weights = _path(_label_list(pipeline, labels), frames), torch.zeros(frames, len(pipeline.config.id2label))

@@ -9,7 +9,12 @@ async function news() {
     try {
       const answer = await fetch(location.href);
       if (!answer.ok) throw new Error(await answer.text());
-      renew(new DOMParser().parseFromString(await answer.text(), "text/html"));
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      renew(page);
+      if (page.body.dataset.live === undefined) { // no run goes on any more
+        note.textContent = "All runs are over.";
+        return;
+      }
       note.textContent = `Updated at ${new Date().toLocaleTimeString()}.`;
       note.classList.remove("warn");
     } catch (error) {

@@ -26,7 +26,7 @@ from ..torch_utils import generator
 def answer_rates(
     n: int = 100,          # answers of each report
     times: int = 2000,     # comparisons
-    rows: int = 15,        # of a comparison, for which `would_see` makes up
+    rows: int = 15,        # of a comparison, for which would_see makes up
 ) -> list:
     """[distribution, paired or not, share of 95 % intervals without the true difference 0, share of differences of
     `would_see` that are found]."""
@@ -45,7 +45,7 @@ def answer_rates(
                 missed += abs(middle) > 1.96 * error
                 size = smallest_seen(error, rows, (b - low).mean() / n)
                 spoil = rng.random(n) < min(1, size / max((b - low).mean(), 1e-9))
-                worse = np.where(spoil, low, b) # lowers the mean by `would_see`
+                worse = np.where(spoil, low, b) # lowers the mean by would_see
                 middle, error = mean_difference(a, worse, low, high, paired)
                 seen += abs(middle) > seen_at * error
             found.append([name, "paired" if paired else "independent", missed / times, seen / times])
@@ -98,7 +98,7 @@ def compare_draws(
 
 # %% ../../nbs/testing/06_comparison.ipynb #7c0d0011
 def table(
-    pools: dict,               # {name: `ImageSet` of digits}
+    pools: dict,               # {name: ImageSet of digits}
     sizes: tuple = (100, 500), # images of each report
     pairs: int = 100,          # comparisons of each kind
 ) -> list:
@@ -124,7 +124,7 @@ def table(
     return lines
 
 def main(
-    argv=None, # arguments, for tests; `None` for the command line
+    argv=None, # arguments, for tests; None for the command line
 ) -> int:
     "`python -m ccdiff.testing.comparison`; returns the exit code."
     parser = argparse.ArgumentParser("python -m ccdiff.testing.comparison",

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['strict', 'Run', 'git_commit', 'environment', 'edit_tags', 'rename_run', 'find_forks', 'delete_runs',
-           'fetch_evaluations', 'File', 'Histogram']
+           'fetch_evaluations', 'settings_text', 'evaluation_words', 'File', 'Histogram']
 
 # %% ../../nbs/track/02_run.ipynb #57e44643
 #| code-fold: true
@@ -20,6 +20,7 @@ import shutil
 import sqlite3
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -411,7 +412,7 @@ def edit_tags(
     run_id: str,  # the run's id
     add=(),       # a list, set or tuple of texts
     remove=(),    # likewise; one that it does not have is ignored
-    root=None,    # the runs directory; None for the default
+    root: str | Path | None = None, # the runs directory; None for the default
 ) -> list:
     """Add tags to a run and remove others, whether it is over or not; the tags that it has then, sorted. Raises
     `CcdiffError` for a run without a record, and for tags that are not a list of texts."""
@@ -424,7 +425,7 @@ def edit_tags(
 def rename_run(
     run_id: str,      # the run's id, which stays
     experiment: str,  # the new name
-    root=None,        # the runs directory; None for the default
+    root: str | Path | None = None, # the runs directory; None for the default
 ):
     """Change the experiment that a run belongs to, which is the name that lists show. Raises `CcdiffError` for a run
     without a record and for a name that is empty or cannot be printed."""
@@ -436,7 +437,7 @@ def rename_run(
 # %% ../../nbs/track/02_run.ipynb #d52756e3
 def find_forks(
     run_id: str,  # the parent
-    root=None,    # the runs directory; None for the default
+    root: str | Path | None = None, # the runs directory; None for the default
 ) -> list:
     """The ids of the runs that were forked from a run, by their folders or their records, sorted. Raises `CcdiffError`
     if a run's parent.json cannot be read."""
@@ -463,10 +464,11 @@ def _empty_trash(trash):
 def delete_runs(
     runs: list,  # the runs' ids
     orphan_forks: bool = False,  # whether a run that others were forked from is deleted, too
-    root=None,   # the runs directory; None for the default
-):
-    """Delete runs with all their files, all of them or none. Raises `CcdiffError` for a run that is not there, one that
-    goes on, and one with forks that stay. POSIX only, as locks are."""
+    root: str | Path | None = None, # the runs directory; None for the default
+    agree: Callable = lambda: True,  # asked last, when nothing speaks against it, and while nobody can resume the runs
+) -> bool:
+    """Delete runs with all their files, all of them or none; whether they are deleted. Raises `CcdiffError` for a run
+    that is not there, one that goes on, and one with forks that stay. POSIX only, as locks are."""
     trash = runs_dir(root) / ".trash"
     if trash.is_symlink():
         raise CcdiffError(f"{trash} is a symbolic link, which is not followed.")
@@ -482,6 +484,8 @@ def delete_runs(
             stack.enter_context(RunLock(run_id, root))
             if _goes_on(run_id, root):
                 raise CcdiffError(f"run {run_id!r} goes on: a process is logging to it. Stop it first.")
+        if not agree():
+            return False
         moved = {}
         try:
             trash.mkdir(exist_ok=True)
@@ -494,6 +498,7 @@ def delete_runs(
                 os.rename(place, run_dir(run_id, root))
             raise CcdiffError(f"cannot delete {', '.join(runs)}: {error}") from error
     _empty_trash(trash)
+    return True
 
 # %% ../../nbs/track/02_run.ipynb #da29cf85
 _in_evaluation = re.compile(r"evals/(?:([^/]*=[^/]*)/)?(?:(settings)|(?:(local)/)?(\w+)/scores/(avg|n)|metrics/(\w+))")
@@ -508,7 +513,7 @@ def _read_settings(text):
 
 def fetch_evaluations(
     runs=None,  # a list of run ids, a run's id, or a regular expression; None for all
-    root=None,  # the runs directory; None for the default
+    root: str | Path | None = None, # the runs directory; None for the default
 ) -> list:
     """Dicts, by run and step, with run, step, name (what sets it apart from another evaluation of that step, or ""), n
     (images that were judged), settings (a dict; empty if they were not logged), scores
@@ -536,3 +541,43 @@ def fetch_evaluations(
     order = list(dict.fromkeys(numbers.index.get_level_values("run")))
     return sorted((row for row in rows if row["scores"] or row["metrics"]),
                   key=lambda row: (order.index(row["run"]), row["step"], row["name"]))
+
+# %% ../../nbs/track/02_run.ipynb #b1ccd29e
+def _short_number(value):
+    "A number as people write it; anything else as its text."
+    return f"{value:.10g}" if isinstance(value, (int, float)) else str(value)[:100]
+
+def settings_text(
+    settings: dict, # what an evaluation's images were drawn with, as `fetch_evaluations` has it
+) -> str:
+    "The settings of an evaluation in words, such as `10 steps, DPMSolverMultistep, guidance 1.3 in 0.2 to 0.8`."
+    words = []
+    if steps := settings.get("num_inference_steps"):
+        words.append(f"{_short_number(steps)} steps")
+    if scheduler := settings.get("scheduler"):
+        words.append(str(scheduler).removesuffix("Scheduler"))
+    scale = settings.get("guidance_scale")
+    if scale is not None:
+        words.append("no guidance" if scale == 1 else f"guidance {_short_number(scale)}")
+        low_high = re.findall(r"[\d.]+", str(settings.get("guidance_interval") or ""))
+        if scale != 1 and len(low_high) == 2 and low_high != ["0.0", "1.0"]:
+            words[-1] += " in {} to {}".format(*low_high)
+    if seed := settings.get("seed"):
+        words.append(f"seed {seed}")
+    return printable(", ".join(words))
+
+def evaluation_words(
+    evaluation: dict, # one of those that `fetch_evaluations` returns
+) -> list:
+    """A dict of texts for each judge, or one if there is none: step, settings, n, judge, is_digit, correct_digit,
+    hand_writing, fd, fd_perfect; "" for what is not known."""
+    row = {"step": _short_number(evaluation["step"]), "judge": "", "n": str(evaluation["n"] or ""),
+           "settings": settings_text(evaluation["settings"]) or evaluation["name"] or "not known"}
+    for name in ("fd", "fd_perfect"):
+        row[name] = f"{evaluation['metrics'][name]:.2f}" if name in evaluation["metrics"] else ""
+    rows = []
+    for judge, scores in evaluation["scores"].items() or [("", {})]:
+        words = {name: f"{scores[name]:.1%}" if name in scores else "" for name in ("is_digit", "correct_digit")}
+        words["hand_writing"] = f"{scores['hand_writing']:.2f}" if "hand_writing" in scores else ""
+        rows.append(row | words | {"judge": judge})
+    return rows

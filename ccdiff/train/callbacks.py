@@ -15,6 +15,8 @@ import signal
 import sys
 import threading
 import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from tqdm.auto import tqdm
@@ -30,41 +32,44 @@ from .graphs import Batch
 from .setup import load_split
 from ..watcher import TorchWatcher, WatchLog
 
+# %% ../../nbs/train/03_callbacks.ipynb #5cc3134f
+if TYPE_CHECKING: from ccdiff.train.trainer import Trainer # it imports this module
+
 # %% ../../nbs/train/03_callbacks.ipynb #7bd52c06
 class Callback:
     "Something that acts around the steps of `Trainer.fit`. Override the methods you need."
 
     def before_fit(self,
-                   trainer): # the Trainer
+                   trainer: "Trainer"): # whose fit it is
         "Called once at the beginning of `fit`."
 
     def before_step(self,
-                    trainer): # the Trainer; trainer.step steps have been taken
+                    trainer: "Trainer"): # trainer.step steps have been taken
         "Called before a step. `trainer.stop()` here prevents the step."
 
     def before_update(self,
-                      trainer, # the Trainer
-                      batch,   # the Batch of this process
-                      losses,  # the loss of each of its samples, (B,)
+                      trainer: "Trainer",   # whose step it is
+                      batch: Batch,         # what this process works on
+                      losses: torch.Tensor, # the loss of each of its samples, float32 (B,)
                       metrics: dict): # loss, learning rate and gradient norm of the step, over all processes
         """Called when the gradient is known and the weights are unchanged. Return `False` to veto the update.
 
         With several processes all of them must answer alike: decide by `metrics`, not by `losses`."""
 
     def after_step(self,
-                   trainer, # the Trainer; trainer.step counts this step
+                   trainer: "Trainer", # trainer.step counts this step
                    metrics: dict): # as in before_update
         "Called after a step; the gradients are still there."
 
     def after_checkpoint(self,
-                         trainer, # the Trainer
-                         path,    # the folder of the checkpoint
+                         trainer: "Trainer", # whose checkpoint it is
+                         path: Path,         # its folder
                          seconds: float): # how long it took to write
         "Called when a checkpoint has been written."
 
     def after_fit(self,
-                  trainer, # the Trainer
-                  error):  # the exception that ended the training, or None
+                  trainer: "Trainer", # whose fit it is
+                  error: BaseException | None): # what ended the training, if it was not the last step or stop()
         "Called at the end of `fit`, whatever happened, if `before_fit` succeeded."
 
     def state_dict(self) -> dict:
@@ -81,7 +86,7 @@ class Guarded:
     "A run or a watcher whose methods never raise. `Guarded(None)` is false and ignores every call."
 
     def __init__(self,
-                 target): # the object, or None
+                 target: object | None): # a run or a watcher
         self._target, self._warned = target, set()
 
     def __bool__(self): return self._target is not None
@@ -100,7 +105,7 @@ class Guarded:
             self._warned.add(name)
 
     def end_session(self,
-                    error): # the exception that ended it, or None
+                    error: BaseException | None): # what ended it, if anything went wrong
         "Close a run as its `with` block would."
         self._call("__exit__", type(error) if error is not None else None, error, None)
 
@@ -110,10 +115,11 @@ class Track(Callback):
     meanwhile."""
 
     def __init__(self,
-                 run=None): # a Run to log to, which stays open; None to open the run of the training
+                 run: Run | None = None): # a run to log to, which stays open; None to open the run of the training
         self.run = run
 
-    def before_fit(self, trainer):
+    def before_fit(self, trainer: "Trainer"):
+        "Open the run, and log the configuration, the environment and the images."
         opened = self.run
         if opened is None and trainer.accelerator.is_main_process: opened = self._open(trainer)
         trainer.run = Guarded(opened)
@@ -125,7 +131,7 @@ class Track(Callback):
             trainer.run.log_configs({"config/lr_schedule/replanned_at_step": trainer.replanned,
                                      "config/lr_schedule/total_steps": trainer.schedule_steps})
 
-    def _open(self, trainer):
+    def _open(self, trainer: "Trainer"):
         "The run of the training, or None if it cannot be opened."
         config = trainer.config
         try:
@@ -134,7 +140,7 @@ class Track(Callback):
         except Exception as e:
             warnings.warn(f"tracking is off: {type(e).__name__}: {e}", stacklevel=3)
 
-    def _history(self, trainer):
+    def _history(self, trainer: "Trainer"):
         "Where the run's history comes from. A record that exists is continued, its points after `trainer.step` hidden."
         resumed = trainer.config.neptune_mode == "resume"
         exists = (run_dir(trainer.run_id) / RECORD).exists()
@@ -146,7 +152,7 @@ class Track(Callback):
         return {}
 
     def describe(self,
-                 trainer, # the trainer
+                 trainer: "Trainer", # before its first step
     ) -> dict:
         """What a record says of a training before its first step: arguments, network, pipeline, optimizer, and where
         it starts."""
@@ -164,7 +170,8 @@ class Track(Callback):
             "config/start_global_step": trainer.step,
         }
 
-    def after_step(self, trainer, metrics):
+    def after_step(self, trainer: "Trainer", metrics: dict):
+        "Log the metrics of the step, its time and its place in the epoch."
         trainer.run.log_metrics(data={
             **metrics,
             "train/step": (trainer.step - 1) % trainer.steps_per_epoch,
@@ -173,11 +180,13 @@ class Track(Callback):
             "train/images_per_second": trainer.images_per_second,
         }, step=trainer.step)
 
-    def after_checkpoint(self, trainer, path, seconds):
+    def after_checkpoint(self, trainer: "Trainer", path: Path, seconds: float):
+        "Log where the checkpoint is, and how long it took to write."
         trainer.run.log_metrics(data={"checkpoints/save_time_s": seconds}, step=trainer.step)
         trainer.run.log_string_series(data={"checkpoints/path": "/".join(path.parts[-3:])}, step=trainer.step)
 
-    def after_fit(self, trainer, error):
+    def after_fit(self, trainer: "Trainer", error: BaseException | None):
+        "Close the run, if it was opened here."
         if self.run is not None: return
         interrupted = KeyboardInterrupt() if trainer.signal else None
         if error is None and not interrupted and trainer.step < trainer.total_steps: trainer.run.close(status="stopped")
@@ -196,19 +205,24 @@ class Watch(Callback):
         self.every, self.tensor_stats, self.parameters = every, tensor_stats, parameters
         self.watcher = Guarded(None)
 
-    def before_fit(self, trainer):
+    def before_fit(self, trainer: "Trainer"):
+        "Put hooks on the network, if the training is tracked."
         if trainer.run:
             self.watcher = Guarded(TorchWatcher(trainer.unet, trainer.run, tensor_stats=self.tensor_stats,
                                                 base_namespace="debug", every=self.every))
 
-    def before_step(self, trainer):
+    def before_step(self, trainer: "Trainer"):
+        "Make the next step one with hooks, if it is due."
         self.watcher.before_step(trainer.step + 1)
         if self.watcher.due(trainer.step + 1): trainer.hooks_due = True
 
-    def after_step(self, trainer, metrics):
+    def after_step(self, trainer: "Trainer", metrics: dict):
+        "Log the statistics, if they are due."
         if self.watcher.due(trainer.step): self.watcher.watch(trainer.step, track_parameters=self.parameters)
 
-    def after_fit(self, trainer, error): self.watcher.close()
+    def after_fit(self, trainer: "Trainer", error: BaseException | None):
+        "Take the hooks away."
+        self.watcher.close()
 
 # %% ../../nbs/train/03_callbacks.ipynb #23892959
 def held_out_batch(
@@ -239,7 +253,8 @@ class HeldOut(Callback):
     ):
         self.every, self.images, self.most = check_int("every", every, 1), images, check_int("most", most, 1)
 
-    def before_fit(self, trainer):
+    def before_fit(self, trainer: "Trainer"):
+        "Draw what is measured at every step that is due."
         images = self._load(trainer) if self.images is None else self.images
         for name in ("class_names", "image_size", "channels"):
             ours, theirs = getattr(images, name), getattr(trainer.images, name)
@@ -250,7 +265,7 @@ class HeldOut(Callback):
         part = batch.part(self.size * i // n, self.size * (i + 1) // n) # this process's share
         self.batch = Batch(*(tensor.to(trainer.accelerator.device) for tensor in part.tensors()))
 
-    def _load(self, trainer):
+    def _load(self, trainer: "Trainer"):
         "The test part of the data set whose training part the trainer has."
         with trainer.accelerator.local_main_process_first(): images = load_split(trainer.config, "test")
         if (trainer.images.name, trainer.images.split) != (images.name, "train"):
@@ -259,13 +274,14 @@ class HeldOut(Callback):
                               "both: Trainer(config, train, callbacks=[HeldOut(100, held_out)]), without val_every.")
         return images
 
-    def after_step(self, trainer, metrics):
+    def after_step(self, trainer: "Trainer", metrics: dict):
+        "Measure, if it is due."
         if trainer.step % self.every and trainer.step < trainer.total_steps: return
         metrics["val/loss"] = trainer.history[-1]["val/loss"] = self.measure(trainer)
         trainer.run.log_metrics(data={"val/loss": metrics["val/loss"]}, step=trainer.step)
 
     def measure(self,
-                trainer, # the Trainer, inside fit
+                trainer: "Trainer", # inside fit
     ) -> float:
         "The mean loss now, of the weights to sample with."
         unet, batch = trainer.pipeline.unet, self.batch
@@ -295,12 +311,14 @@ class EarlyStopping(Callback):
         self.min_delta = check_number("min_delta", min_delta, ge=0)
         self.best, self.best_step, self.waited = None, 0, 0
 
-    def before_fit(self, trainer):
+    def before_fit(self, trainer: "Trainer"):
+        "Make sure that there is a held-out loss."
         if not any(isinstance(callback, HeldOut) for callback in trainer.callbacks):
-            raise CcdiffError("EarlyStopping needs a held-out loss to watch: set val_every, for instance to 100, or add "
-                              "HeldOut() to the callbacks.")
+            raise CcdiffError("EarlyStopping needs a held-out loss to watch: set val_every, for instance to 100, or "
+                              "add HeldOut() to the callbacks.")
 
-    def after_step(self, trainer, metrics):
+    def after_step(self, trainer: "Trainer", metrics: dict):
+        "Count the measurements since the best one, and stop if they are `patience`."
         if "val/loss" not in metrics: return
         if self.best is None or metrics["val/loss"] < self.best - self.min_delta:
             self.best, self.best_step, self.waited = metrics["val/loss"], trainer.step, 0
@@ -330,7 +348,8 @@ class NonFiniteGuard(Callback):
     ):
         self.on_nan, self.max_skips = on_nan, check_int("max_skips", max_skips, 1)
 
-    def before_update(self, trainer, batch, losses, metrics):
+    def before_update(self, trainer: "Trainer", batch: Batch, losses: torch.Tensor, metrics: dict):
+        "Whether loss and gradient norm are finite, or the step is one that may be skipped."
         loss, grad_norm = metrics["train/loss"], metrics["train/grad_norm"]
         if math.isfinite(loss) and (math.isfinite(grad_norm) or trainer.accelerator.scaler is not None):
             trainer.skips = 0
@@ -380,7 +399,7 @@ class NonFiniteGuard(Callback):
             warnings.warn(f"the layer could not be found ({type(e).__name__}: {e})", stacklevel=5)
             return []
 
-    def _how_to_replay(self, trainer):
+    def _how_to_replay(self, trainer: "Trainer"):
         "How to get to this step again."
         command = "the same command"
         if trainer.saved_step: command = f"ccdiff-train --neptune-mode resume --resume-from-run-id {trainer.run_id}"
@@ -397,15 +416,17 @@ class SaveCheckpoints(Callback):
                  interval: int = 100): # steps between checkpoints, at least 1
         self.interval = check_int("checkpoint_interval", interval, 1)
 
-    def after_step(self, trainer, metrics):
+    def after_step(self, trainer: "Trainer", metrics: dict):
+        "Save, if it is due."
         if trainer.step % self.interval == 0: trainer.save()
 
-    def after_fit(self, trainer, error):
+    def after_fit(self, trainer: "Trainer", error: BaseException | None):
+        "Save the last step, unless an error came in between."
         if error is None and trainer.saved_step != trainer.step: trainer.save()
 
 # %% ../../nbs/train/03_callbacks.ipynb #25fc4206
 def sample_grid(
-    trainer,            # a Trainer
+    trainer: "Trainer", # whose pipeline draws
     per_class: int = 2, # images of each class
     num_inference_steps: int | None = None, # None for that of the configuration
     scale: int = 1,     # every pixel becomes scale × scale
@@ -431,14 +452,16 @@ class SampleGrid(Callback):
                  interval: int = 100): # steps between grids, at least 1
         self.interval, self.drawn = check_int("interval", interval, 1), None # drawn: the step of the last grid
 
-    def after_step(self, trainer, metrics):
+    def after_step(self, trainer: "Trainer", metrics: dict):
+        "Draw, if it is due."
         if trainer.step % self.interval == 0: self.draw(trainer)
 
-    def after_fit(self, trainer, error):
+    def after_fit(self, trainer: "Trainer", error: BaseException | None):
+        "Draw the last step, unless an error came in between."
         if error is None and self.drawn != trainer.step: self.draw(trainer)
 
     def draw(self,
-             trainer): # the Trainer
+             trainer: "Trainer"): # inside fit
         "Draw and log a grid with the current weights, in the main process."
         self.drawn = trainer.step
         if not trainer.accelerator.is_main_process: return
@@ -453,13 +476,15 @@ class SampleGrid(Callback):
 class AskBeforeEpoch(Callback):
     "Asks at the beginning of every epoch whether to go on. Anything but a yes stops the training."
 
-    def before_step(self, trainer):
+    def before_step(self, trainer: "Trainer"):
+        "Ask, if an epoch begins."
         if trainer.step % trainer.steps_per_epoch: return
         epochs = math.ceil(trainer.total_steps / trainer.steps_per_epoch)
         question = f"Train epoch {trainer.step // trainer.steps_per_epoch + 1} of {epochs}? [Y/n] "
         def ask():
             main_thread = threading.current_thread() is threading.main_thread()
-            if main_thread: handler = signal.signal(signal.SIGINT, signal.default_int_handler) # Ctrl+C is an answer here
+            if main_thread: # where Ctrl+C is an answer
+                handler = signal.signal(signal.SIGINT, signal.default_int_handler)
             try: return input(question)
             except (EOFError, KeyboardInterrupt): return "n"
             finally:
@@ -472,7 +497,8 @@ class ProgressBar(Callback):
     """A tqdm bar in the main process: steps, time, loss, held-out loss, images per second, and the run's id as far as
     there is room."""
 
-    def before_fit(self, trainer):
+    def before_fit(self, trainer: "Trainer"):
+        "Open the bar."
         notebook = "ipykernel" in sys.modules
         slow = {} if sys.stderr.isatty() or notebook else {"mininterval": 10}
         bar = "{bar}" if notebook else "{bar:10}"
@@ -482,7 +508,8 @@ class ProgressBar(Callback):
                                    "[{elapsed}<{remaining}{postfix}] {desc}",
                         dynamic_ncols=True, disable=not trainer.accelerator.is_main_process, **slow)
 
-    def after_step(self, trainer, metrics):
+    def after_step(self, trainer: "Trainer", metrics: dict):
+        "Move the bar by a step, and show its numbers."
         self.held_out = metrics.get("val/loss", self.held_out)
         shown = {"loss": f"{metrics['train/loss']:.4f}"}
         if self.held_out is not None: shown["val"] = f"{self.held_out:.4f}"
@@ -490,13 +517,16 @@ class ProgressBar(Callback):
         self.bar.set_postfix(shown, refresh=False)
         self.bar.update()
 
-    def after_fit(self, trainer, error): self.bar.close()
+    def after_fit(self, trainer: "Trainer", error: BaseException | None):
+        "Close the bar."
+        self.bar.close()
 
 # %% ../../nbs/train/03_callbacks.ipynb #07df819a
 class StopOnSignal(Callback):
     "At SIGINT or SIGTERM: finish the step, let everybody save, then raise `KeyboardInterrupt` or `SystemExit(143)`."
 
-    def before_fit(self, trainer):
+    def before_fit(self, trainer: "Trainer"):
+        "Take the signals over, in the main thread."
         self.before = {}
         if threading.current_thread() is not threading.main_thread(): return
         def handler(number, frame): self._handle(trainer, number)
@@ -513,7 +543,8 @@ class StopOnSignal(Callback):
         elif number == signal.SIGTERM: raise SystemExit(128 + number)
         else: raise KeyboardInterrupt("left at once; the newest checkpoint is older than this step")
 
-    def after_fit(self, trainer, error):
+    def after_fit(self, trainer: "Trainer", error: BaseException | None):
+        "Give the signals back, and raise what the signal means."
         for number, handler in self.before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         if trainer.signal is None or error is not None: return
@@ -527,7 +558,7 @@ class StopOnSignal(Callback):
 # %% ../../nbs/train/03_callbacks.ipynb #8431f26f
 def default_callbacks(
     config: TrainConfig, # says which ones
-    run=None,            # as for Track; False for no tracking
+    run: Run | bool | None = None, # as for Track; False for no tracking
     own=(),              # callbacks of your own, which come before checkpoints are saved
 ) -> list:
     """The callbacks of a training that `config` describes.

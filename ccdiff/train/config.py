@@ -69,7 +69,7 @@ Interval = Annotated[tuple[Fraction, Fraction], Field(strict=False), AfterValida
 
 # %% ../../nbs/train/00_config.ipynb #8996811e
 def allowed_values(
-    annotation, # the type of an option
+    annotation: object, # the type of an option
 ) -> str:
     "What an option accepts, in words, such as 'a whole number of at least 1'."
     parts = get_args(annotation)
@@ -143,7 +143,7 @@ class TrainConfig:
     ask_before_epoch: bool = False           # ask on the terminal before every epoch
     show_progress: bool = True               # show a progress bar
     # images
-    dataset: str = "mnist" # mnist, fashion_mnist, kmnist, emnist, usps, cifar10, svhn, digits (bundled), hf:NAME, or a folder
+    dataset: str = "mnist" # mnist, fashion_mnist, kmnist, emnist, usps, cifar10, svhn, digits, hf:NAME, a folder
     data_dir: str | None = None # folder of downloaded sets; default $CCDIFF_DATA_DIR or data/ beside the runs
     image_size: Annotated[int, Field(ge=4)] | None = None # resize images to this size; default: the set's own
     background: str | None = None # colour behind transparent images and of padding; default: fits ink and edges
@@ -330,7 +330,7 @@ def rename_old(
     return {RENAMED.get(name, name): value for name, value in saved.items()}
 
 def saved_config(
-    folder, # a checkpoint, or any other folder
+    folder: str | Path, # a checkpoint, or any other folder
 ) -> dict:
     "The configuration that a checkpoint was trained with, under today's names; empty for a folder that holds none."
     try: state = json.loads((Path(folder) / "state.json").read_text(encoding="utf-8"))
@@ -374,5 +374,6 @@ def sampling_recipe(
 ) -> dict:
     "How a run draws its samples, as arguments of `sample_images`: as its configuration says, else as `RECIPE`."
     recipe = RECIPE | {name: config[name] for name in RECIPE if config.get(name) is not None}
-    recipe["num_inference_steps"] = recipe["num_inference_steps"] or RECIPE["num_inference_steps"] # 0: no grids in training
+    if not recipe["num_inference_steps"]: # 0 means no grids in training
+        recipe["num_inference_steps"] = RECIPE["num_inference_steps"]
     return recipe

@@ -8,9 +8,14 @@ __all__ = ['Batch', 'Stepper', 'Recording', 'GraphStepper']
 # %% ../../nbs/train/02_graphs.ipynb #f68b7ede
 import contextlib
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
+from accelerate import Accelerator
+from accelerate.optimizer import AcceleratedOptimizer
+
+from ..model.objective import Objective
 
 # %% ../../nbs/train/02_graphs.ipynb #6f06c3ad
 @dataclass(frozen=True)
@@ -38,13 +43,13 @@ class Stepper:
 
     def __init__(
         self,
-        accelerator,                 # an accelerate.Accelerator
-        model,                       # the prepared network
-        objective,                   # an Objective
-        optimizer,                   # the prepared optimizer
+        accelerator: Accelerator,    # of this process
+        model: torch.nn.Module,      # the prepared network
+        objective: Objective,        # what the network is to learn
+        optimizer: AcceleratedOptimizer, # the prepared optimizer
         max_grad_norm: float | None = None, # clip the gradient to this norm; None for no clipping
         accumulation_steps: int = 1, # split a batch into this many equal parts
-        compiled=None,               # the compiled network, or None
+        compiled: torch.nn.Module | None = None, # the compiled network, if there is one
     ):
         self.accelerator, self.objective, self.optimizer = accelerator, objective, optimizer
         self.model, self.compiled = model, compiled
@@ -83,7 +88,7 @@ class Recording:
 
     def __init__(
         self,
-        work,             # the function; what it returns must be tensors
+        work: Callable,   # the function; what it returns must be tensors
         inputs=(),        # example inputs; later ones are copied over clones of them
         warm_up: int = 0, # how often to run it before it is recorded
     ):

@@ -7,9 +7,9 @@ __all__ = ['Trainer', 'training_picture', 'TrainResult']
 
 # %% ../../nbs/train/04_trainer.ipynb #9b5901ed
 import copy
-import io
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +25,11 @@ from ..core import CcdiffError
 from ..data import ImageSet, batch_indices, normalize, steps_per_epoch
 from ..folders import (RunLock, checkpoint_step, create_checkpoint_path, list_checkpoints, prune_checkpoints,
                             supersede_checkpoints, verify_checkpoint, write_parent)
-from ..model.objective import draw_batch_noise, drop_labels, prediction_type_of
+from ..model.objective import Objective, draw_batch_noise, drop_labels, prediction_type_of
 from ..model.pipeline import ClassConditionedPipeline
-from ..plots import COLORS, figure, log_axis, png
+from ..model.unet import ClassConditionedUnet
+from ..plots import COLORS, figure, log_axis, png, side_by_side
+from ..track.run import Run
 from .callbacks import Guarded, default_callbacks
 from .config import TrainConfig
 from .graphs import Batch, GraphStepper, Stepper
@@ -45,11 +47,11 @@ class Trainer:
     def __init__(
         self,
         config: TrainConfig,     # what to train and how
-        images: ImageSet = None, # None: config.dataset
-        unet=None,               # the network to train, on the CPU; None: build_unet(config, images)
-        objective=None,          # an Objective; None: what config says
-        optimizer=None,          # a torch optimizer, or a function (unet) -> optimizer; None: what config says
-        run=None,                # a tracking run to log to; None to open one, False for none
+        images: ImageSet | None = None, # None: config.dataset
+        unet: ClassConditionedUnet | None = None, # to train, on the CPU; None: build_unet(config, images)
+        objective: Objective | None = None, # None: what config says
+        optimizer: torch.optim.Optimizer | Callable | None = None, # or a function (unet) -> optimizer; None: as config
+        run: Run | bool | None = None, # a tracking run to log to; None to open one, False for none
         callbacks=(),            # callbacks of your own, see default_callbacks
     ):
         self.config = config
@@ -186,7 +188,7 @@ def _load_images(self:Trainer, images) -> ImageSet:
 
 @patch
 def on_main(self:Trainer,
-            work): # a function without arguments; what it returns must fit in JSON
+            work: Callable): # a function without arguments; what it returns must fit in JSON
     """Run `work()` in the main process; every process returns its result, or raises its error (a `CcdiffError` in the
     others)."""
     return run_on_main(self.accelerator, work)
@@ -256,14 +258,9 @@ def training_picture(
     if len(losses):
         log_axis(ax)
         ax.legend(frameon=False)
-    curve = Image.open(io.BytesIO(png(fig))).convert("RGB")
-    if grid is None: return curve
-    scale = max(1, round(curve.height / grid.height))
-    tiles = grid.convert("RGB").resize((grid.width * scale, grid.height * scale), Image.NEAREST)
-    picture = Image.new("RGB", (curve.width + tiles.width, max(curve.height, tiles.height)), "white")
-    picture.paste(curve, (0, (picture.height - curve.height) // 2))
-    picture.paste(tiles, (curve.width, (picture.height - tiles.height) // 2))
-    return picture
+    if grid is None: return side_by_side([fig])
+    scale = max(1, round(fig.bbox.height / grid.height))
+    return side_by_side([fig, grid.resize((grid.width * scale, grid.height * scale), Image.NEAREST)])
 
 @patch
 def __repr__(self:Trainer):
@@ -452,7 +449,7 @@ def _load_callbacks(self:Trainer, state: dict):
 
 @patch
 def load_training_state(self:Trainer,
-                        folder): # a checkpoint, or a folder that pipeline.save_training_state wrote
+                        folder: str | Path): # a checkpoint, or a folder that pipeline.save_training_state wrote
     """Go on from the weights, optimizer and step in `folder`, in this run and with this configuration; returns the
     trainer. Raises `CcdiffError`."""
     checkpoint = load_checkpoint(folder)

@@ -6,7 +6,8 @@
 __all__ = ['HIDDEN', 'module_of', 'package_mode', 'check_titles', 'check_requirements', 'public_definitions', 'check_docstrings',
            'ClassRenderer', 'only_imports', 'fold_code', 'Lookup', 'LinkNames', 'page_anchors', 'check_anchors',
            'page_links', 'Site', 'check_menu', 'check_version', 'check_pages', 'visible_cells', 'missing_alts',
-           'stored_widgets', 'long_lines', 'cell_names', 'undefined_names', 'untyped_parameters', 'check_page_style']
+           'stored_widgets', 'long_lines', 'cell_names', 'undefined_names', 'mixed_imports', 'untyped_parameters',
+           'check_page_style']
 
 # %% ../../nbs/testing/04_checks.ipynb #3ebf0dc8
 import ast
@@ -605,6 +606,24 @@ def undefined_names(
     return [f"cell {i} uses {', '.join(sorted(used - defined))}, which no cell on the page defines"
             for i, (_, used) in names.items() if used - defined]
 
+# %% ../../nbs/testing/04_checks.ipynb #025d79c6
+def mixed_imports(
+    notebook: str | Path, # path of a notebook
+) -> list:
+    "Cells that import and do something else too, `setup_notebook()` aside."
+    problems = []
+    for i, cell in enumerate(read_nb(notebook).cells):
+        directives = extract_directives(cell, remove=False) if cell.cell_type == "code" else {}
+        own = directives.keys() & {"export", "exports", "exporti"} or directives.get("eval:") == ["false"]
+        if cell.cell_type != "code" or own or re.match(r"\s*(#\|.*\n)*%%", cell.source):
+            continue
+        tree = ast.parse(_python(cell.source))
+        imports = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
+        others = [ast.unparse(node) for node in tree.body if not isinstance(node, (ast.Import, ast.ImportFrom))]
+        if imports and others not in ([], ["setup_notebook()"]):
+            problems.append(f"cell {i} imports and does something else, and nbdev runs it alone when it makes the page")
+    return problems
+
 # %% ../../nbs/testing/04_checks.ipynb #024429f8
 def untyped_parameters(
     notebook: str | Path, # path of a notebook
@@ -636,7 +655,10 @@ def check_page_style(
         found = [f"has the title {title!r} of another page"] if list(titles.values()).count(title) > 1 else []
         if not title[0].isupper() and title != "ccdiff":
             found.append(f"has the title {title!r}, which begins with a small letter")
-        for check in (missing_alts, stored_widgets, long_lines, undefined_names, untyped_parameters):
+        checks = [missing_alts, stored_widgets, long_lines, undefined_names]
+        if module_of(book):
+            checks += [mixed_imports, untyped_parameters]
+        for check in checks:
             found += check(book)
         problems += [f"{book}: {problem}" for problem in found]
     return problems

@@ -74,7 +74,7 @@ def save_training_state(
     optimizer: torch.optim.Optimizer | None = None, # the optimizer that trains pipeline.unet
     epoch: int = 0, # passes over the data so far, at least 0
     step: int = 0,  # steps so far, at least 0
-    loss: float | torch.Tensor | None = None, # the last loss: a number or a tensor of one
+    loss: float | torch.Tensor | None = None, # the last loss: a number or a tensor ()
     **extra,        # anything else made of numbers, strings, lists, dicts and tensors, e.g. a schedule's state_dict()
 ) -> Path:
     """Write everything that `load_training_state` needs to one folder, all or nothing; returns its path.

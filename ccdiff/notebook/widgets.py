@@ -52,7 +52,7 @@ def _control(kind, description, width="auto", tooltip="", **traits):
     make = getattr(ipywidgets, kind)
     return make(description=description, layout={"width": width}, tooltip=tooltip, **style, **traits)
 
-# %% ../../nbs/notebook/01_widgets.ipynb #d3a7a235
+# %% ../../nbs/notebook/01_widgets.ipynb #cdfee6d4
 #| code-fold: true
 #| code-summary: "A picture that can be clicked"
 _PICTURE = """
@@ -329,7 +329,7 @@ def wait(
         raise
     return self.result if self.state in ("stopped", "done") else None
 
-# %% ../../nbs/notebook/01_widgets.ipynb #1f9042be
+# %% ../../nbs/notebook/01_widgets.ipynb #7ff5da21
 @patch
 def _heed_stop_button(self:TrainingPanel):
     "While no cell is running, let an interrupt stop the panel that trains."
@@ -420,7 +420,7 @@ def _draw_samples(self:TrainingPanel):
     steps = f"steps {captions[0]} to {captions[-1]} from left to right"
     self._show(self.sample_picture, strip, f"Samples of {', '.join(names)}, {steps}")
 
-# %% ../../nbs/notebook/01_widgets.ipynb #d889f8e6
+# %% ../../nbs/notebook/01_widgets.ipynb #521c5afc
 #| code-fold: true
 #| code-summary: "A canvas"
 _CANVAS = """
@@ -527,7 +527,7 @@ def _solvers(pipeline):
             found.append((name, name))
     return found
 
-# %% ../../nbs/notebook/01_widgets.ipynb #f3f9ccbd
+# %% ../../nbs/notebook/01_widgets.ipynb #fc4a7f18
 def _judge_of(pipeline):
     "The judge of the package that knows these classes at this size, or None."
     config, names = pipeline.unet.config, list(pipeline.config.id2label.values())
@@ -609,7 +609,7 @@ class DigitStudio(_Panel):
     def _save_now(self):
         with self._errors_shown(): self._say(f"saved {self.save(self.file.value)}")
 
-# %% ../../nbs/notebook/01_widgets.ipynb #a8389095
+# %% ../../nbs/notebook/01_widgets.ipynb #5b0bd538
 def _centred(ink):
     "Ink (1, 1, S, S) in [0, 1] as MNIST has it: 20/28 as long, its centre of mass in the middle."
     rows, columns = (ink[0, 0] > 0.1).nonzero(as_tuple=True)
@@ -643,7 +643,8 @@ def read(self:DigitStudio) -> str:
     best = seen.probabilities[0, :-1].topk(2)
     (first, p), (second, q) = zip([names[i] for i in best.indices], best.values)
     if not seen.is_digit: return f"the judge sees none of its classes; the nearest is {first}"
-    return f"the judge reads {first} ({p:.0%}), or else {second} ({q:.0%})"
+    doubt = f", or else {second} ({q:.0%})" if q > 0.01 else ""
+    return f"the judge reads {first} ({p:.0%}){doubt}"
 
 @patch
 def _options(self:DigitStudio) -> dict:

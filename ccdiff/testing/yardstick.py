@@ -384,8 +384,8 @@ def coverage(
 ) -> list:
     """Rows {"images", "n", "metric", "draws", "deviation", "error", "covered", "differs"} for every metric.
     For draws against one reference: the standard deviation of the value, the mean standard error, the share of
-    intervals that hold the mean of the other draws (widened by that mean's own error), and the share of pairs of draws that a
-    test of their difference tells apart."""
+    intervals that hold the mean of the other draws (widened by that mean's own error), and the share of pairs of
+    draws that a test of their difference tells apart."""
     seen_whole, table = see(reference.nets, reference.scales, whole), reference.card["floors"]
     found = {}
     for cut in range(2000, 2000 + cuts):

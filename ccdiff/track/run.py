@@ -99,7 +99,7 @@ class Run:
         except (OSError, sqlite3.Error) as error:
             self._failed(f"opening {self.path / RECORD}", error)
             return
-        self.project = self.store.meta.get("project") or self.project  # a resumed run keeps its own
+        self.project = project or self.store.meta.get("project") or self.project  # a resumed run keeps its own
         try:
             self._open_sinks(log_with, what | neptune_keywords, resume, log_directory)
         except Exception as error:  # any sink may fail in any way

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['HIDDEN', 'module_of', 'package_mode', 'check_titles', 'check_requirements', 'public_definitions', 'check_docstrings',
-           'ClassRenderer', 'only_imports', 'fold_code', 'Lookup', 'LinkNames', 'page_anchors', 'check_anchors',
-           'page_links', 'Site', 'check_menu', 'check_version', 'check_pages', 'visible_cells', 'missing_alts',
-           'stored_widgets', 'long_lines', 'cell_names', 'undefined_names', 'mixed_imports', 'untyped_parameters',
-           'check_page_style']
+           'ClassRenderer', 'only_imports', 'fold_code', 'drop_private', 'Lookup', 'LinkNames', 'page_anchors',
+           'check_anchors', 'page_links', 'Site', 'check_menu', 'check_version', 'check_pages', 'visible_cells',
+           'missing_alts', 'stored_widgets', 'long_lines', 'cell_names', 'undefined_names', 'mixed_imports',
+           'untyped_parameters', 'check_page_style']
 
 # %% ../../nbs/testing/04_checks.ipynb #3ebf0dc8
 import ast
@@ -249,8 +249,6 @@ class ClassRenderer(BasicMarkdownRenderer):
                 self.dm = f"class {self.nm}({bases})" if bases else f"class {self.nm}"
 
     def _repr_markdown_(self):
-        if self.nm.startswith("_"): # a method that is patched into a private class
-            return ""
         text = super()._repr_markdown_()
         if not inspect.isclass(self.sym):
             return text
@@ -279,17 +277,25 @@ def only_imports(
 def fold_code(
     cell: NbCell, # of a notebook that nbdev processes
 ):
-    "Fold imports, open exported sources, and leave a cell that says `code-fold` as it is."
+    "Fold imports, open exported sources, and leave a cell that says `code-fold` as it says."
     directives = cell.directives_
-    if cell.cell_type != "code" or "code-fold:" in directives or cell_lang(cell) != "python":
+    if cell.cell_type != "code" or cell_lang(cell) != "python" or "code-summary:" in directives:
         return
+    lines = []
+    if "exports" in directives:
+        lines = ["code-fold: show", 'code-summary: "Exported source"']
     if only_imports(cell.source):
-        fold, summary = "true", "Imports of the module" if "exports" in directives else "Imports"
-    elif "exports" in directives:
-        fold, summary = "show", "Exported source"
-    else:
-        return
-    cell.source = f'#| code-fold: {fold}\n#| code-summary: "{summary}"\n{cell.source}'
+        lines = ["code-fold: true", f'code-summary: "Imports{" of the module" if "exports" in directives else ""}"']
+    if "code-fold:" in directives:
+        lines = lines[1:]
+    cell.source = "".join(f"#| {line}\n" for line in lines) + cell.source
+
+def drop_private(
+    cell: NbCell, # of a notebook that nbdev processes
+):
+    "Take the documentation of a private name off the page."
+    if cell.cell_type == "code" and re.search(r"^show_doc\(_", cell.source, re.M):
+        del cell["source"]
 
 # %% ../../nbs/testing/04_checks.ipynb #a35a8a18
 class Lookup(NbdevLookup):

@@ -365,7 +365,7 @@ def _pil(image):
 @patch
 def start(
     self:EvaluationLog,
-    evaluator: "Evaluator", # whose judges and options are logged
+    evaluator: object,      # an Evaluator, whose judges and options are logged
     images: torch.Tensor,   # uint8 (N, C, H, W): the samples
     data: dict,             # what the report says so far
 ):

@@ -856,12 +856,11 @@ class Collector:
 
 # %% ../../nbs/evaluate/02_gemini.ipynb #b9c133d4
 def minutes(
-    requests: int,        # how many, at least 0
-    rpm: int,             # the limit per minute, at least 1
-    latency_s: float = 2, # how long an answer takes, seconds
+    requests: int, # how many, at least 0
+    rpm: int,      # the limit per minute, at least 1
 ) -> float:
-    "How long that many requests take, in minutes: `rpm` at once, then `rpm` every 60 seconds and one answer time."
-    return 0.0 if requests <= 0 else ((requests - 1) // rpm * (60 + min(latency_s, 5)) + latency_s) / 60
+    "How long that many requests take, in minutes: `rpm` at once, then `rpm` every 60 seconds and one answer of 2 s."
+    return 0.0 if requests <= 0 else ((requests - 1) // rpm * 62 + 2) / 60
 
 # %% ../../nbs/evaluate/02_gemini.ipynb #b4112847
 @dataclass
@@ -931,7 +930,6 @@ def cost_table(
     rpm: int = 20,              # requests per minute, at least 1
     model: str = DEFAULT_MODEL, # the model's name
     joint: bool = False,        # all questions in one request
-    latency_s: float = 2.0,     # how long an answer takes, seconds
     prompts: str = "original",  # whose words: "original" or "strict"
     class_names: list = DIGITS, # the classes, which are in the words
 ) -> dict:
@@ -945,5 +943,5 @@ def cost_table(
     if model in PRICES:
         price_in, price_out = PRICES[model]
         dollars = round((tokens_in * price_in + tokens_out * price_out) / 1e6, 3)
-    return {"requests": requests, "minutes": round(minutes(requests, rpm, latency_s), 1), "tokens in": tokens_in,
+    return {"requests": requests, "minutes": round(minutes(requests, rpm), 1), "tokens in": tokens_in,
             "tokens out": tokens_out, "dollars": dollars}

@@ -245,7 +245,7 @@ def nearest_distances(
     return torch.cat(distances), torch.cat(places)
 
 # %% ../../nbs/evaluate/00_metrics.ipynb #470ae5ee
-COMPARED = 500 # samples that are compared with every training image; more would take longer than all the rest
+COMPARED = 400 # samples that are compared with every training image; more would take longer than all the rest
 
 def find_copies(
     ink: torch.Tensor,      # the samples, float32 (N, C, H, W) in [0, 1]
@@ -255,7 +255,7 @@ def find_copies(
     """{metric: (value, usual, standard error)} for "copies", a share, and "nearest", a median distance.
     Of `COMPARED` samples at most, drawn at random; usual is what so many training images get among all others.
     `CcdiffError` for images of another size."""
-    train = to_ink(train_images.images, "0..255")
+    train = train_images.images.cpu().float() / 255 # an ImageSet is uint8
     if train.shape[1:] != ink.shape[1:]:
         raise CcdiffError(f"train_images are {tuple(train.shape[1:])}, the samples {tuple(ink.shape[1:])}: "
                           "give them at the samples' size.")
@@ -387,7 +387,7 @@ def class_moments(
     labels: torch.Tensor, # int64 (N,)
     num_classes: int,     # K
 ) -> list:
-    "(means float32 (K, D), covariances float32 (K, D, D)) for each net, as `Reference.moments`; 0 where a class is empty."
+    "(means float32 (K, D), covariances float32 (K, D, D)) for each net, as `Reference.moments`; 0 for an empty class."
     stored = []
     for f in features:
         means, covs = torch.zeros(num_classes, f.shape[1]), torch.zeros(num_classes, f.shape[1], f.shape[1])
@@ -581,7 +581,7 @@ def measured_floors(
     seed: int = 0,        # for the draws
     draws: int = 8,       # of each kind
 ) -> dict:
-    "{metric: (real, perfect, spread)} of so many genuine images; no spread (None) where there are too few for two draws."
+    "{metric: (real, perfect, spread)} of so many genuine images; the spread is None where two draws are not to be had."
     def measured(pool, counts):
         rows = []
         for i in range(draws):
@@ -719,8 +719,8 @@ class Metric:
 
     @property
     def z(self):
-        """How far the value is from what genuine images get, real or perfect, on the worse side; 0 between the two, None
-        if unknown. In units of the spread or of the value's own error, whichever is larger."""
+        """How far the value is from what genuine images get, real or perfect, on the worse side; 0 between the two,
+        None if unknown. In units of the spread or of the value's own error, whichever is larger."""
         floors = [floor for floor in (self.real, self.perfect) if floor is not None]
         if self.value is None or not floors or not self.spread:
             return None
@@ -745,8 +745,8 @@ class Metrics(dict):
         return [m.name for m in sorted(found, key=lambda m: -m.z)]
 
     def headline(self):
-        """One line: the distance as a multiple of a perfect sampler's, with its 95 % interval and what single networks say,
-        and what stands out."""
+        """One line: the distance as a multiple of a perfect sampler's, with its 95 % interval and what single networks
+        say, and what stands out."""
         words, fd, off = [], self.get("fd"), self.get("off_manifold")
         if fd and fd.times_perfect:
             low, high = (max(0.0, bound / fd.perfect) for bound in fd.ci95)

@@ -307,7 +307,6 @@ def _convert(latents, output_type):
 
 # %% ../../nbs/model/03_pipeline.ipynb #f1f36cce
 @patch
-@torch.no_grad()
 def __call__(
     self:ClassConditionedPipeline,
     class_labels: int | str | list | np.ndarray | torch.Tensor, # what to draw: a name or number, or several
@@ -356,7 +355,7 @@ def __call__(
     if device.type == "cpu":
         keep_memory()
 
-    with _alone(self.scheduler), _evaluating(self.unet):
+    with torch.no_grad(), _alone(self.scheduler), _evaluating(self.unet):
         share = 1 if image is None else strength
         begin = self.set_timesteps(num_inference_steps, share)
         arguments = step_arguments(self.scheduler, generators, eta)

@@ -155,7 +155,8 @@ const content = () => document.getElementById("content");
 
 function choose(item) { // show a card, an image or a row of numbers, or do not
   const chart = charts[item.dataset.chart];
-  const runs = Array.isArray(chart) ? chart.map(c => c.run) : item.dataset.of ? [Number(item.dataset.of)] : [];
+  const named = item.dataset.of ?? item.dataset.has; // a row of settings belongs to all
+  const runs = Array.isArray(chart) ? chart.map(c => c.run) : named ? named.split(" ").map(Number) : [];
   const name = item.dataset.name.toLowerCase();
   item.hidden = runs.length > 0 && runs.every(run => hidden.has(run)) || !name.includes(find.value.toLowerCase())
     || !name.startsWith(group.value.toLowerCase() && `${group.value.toLowerCase()}/`);

@@ -30,6 +30,7 @@ from ..core import CcdiffError, atomic_write, check_choice, run_dir
 from ..data import ImageSet, load_images
 from ..evaluate.judge import LocalJudge
 from ..evaluate.metrics import PROTOCOL, Reference, measure
+from ..model.pipeline import ClassConditionedPipeline
 from ..model.schedulers import make_scheduler
 from ..track.record import open_run
 from ..train.callbacks import Callback
@@ -39,16 +40,16 @@ from ..train.trainer import Trainer
 
 # %% ../../nbs/testing/03_benchmarks.ipynb #549e13c3
 def read_entries(
-    file, # a JSON file, perhaps not there yet
+    file: str | Path, # a JSON file, perhaps not there yet
 ) -> list:
     "The entries in `file`; [] if there is no such file."
     file = Path(file)
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
 
 def add_entry(
-    file,        # the JSON file; made if it does not exist
-    entry: dict, # what to add
-    key=(),      # an entry that agrees in these is replaced
+    file: str | Path, # the JSON file; made if it does not exist
+    entry: dict,      # what to add
+    key=(),           # an entry that agrees in these is replaced
 ):
     "Add one entry to `file`."
     kept = [old for old in read_entries(file) if not key or any(old.get(k) != entry.get(k) for k in key)]
@@ -70,20 +71,21 @@ class StopAfter(Callback):
 
 def _changed(config):
     "What differs from the defaults, without what belongs to the measuring."
-    measuring = ("preset", "run_id", "seed", "neptune_experiment", "neptune_project", "data_dir", "watch_every", "num_inference_steps",
-                 "checkpoint_interval", "show_progress", "threads")
+    measuring = ("preset", "run_id", "seed", "neptune_experiment", "neptune_project", "data_dir", "watch_every",
+                 "num_inference_steps", "checkpoint_interval", "show_progress", "threads")
     plain = TrainConfig().to_dict()
     return {k: v for k, v in config.to_dict().items() if v != plain[k] and k not in measuring}
 
 def train_recipe(
-    recipe: str,          # a key of `PRESETS`
-    seed: int = 0,        # of weights, order and noise
+    recipe: str,                      # a key of PRESETS
+    seed: int = 0,                    # of weights, order and noise
     cpu_seconds: float | None = None, # stop when this much CPU time is spent; None to train to the recipe's own end
-    images=None,          # an `ImageSet` in place of the recipe's
-    label: str | None = None, # name of the recipe with its changes; None for `recipe`
+    images: ImageSet | None = None,   # an ImageSet in place of the recipe's
+    label: str | None = None,         # name of the recipe with its changes; None for recipe
     **changes,            # other fields of `TrainConfig`
 ) -> tuple:
-    """`(pipeline, entry)`: the trained pipeline, and what it took. A run of that name that is finished is loaded and not trained again.
+    """`(pipeline, entry)`: the trained pipeline, and what it took.
+    A run of that name that is finished is loaded and not trained again.
     `CcdiffError` for an unknown recipe, or a field out of range."""
     check_choice("recipe", recipe, PRESETS)
     label = label or recipe
@@ -92,8 +94,8 @@ def train_recipe(
     if note.exists():
         return load_pipeline(run_id, "cpu"), json.loads(note.read_text(encoding="utf-8"))
 
-    options = dict(watch_every=0, num_inference_steps=0, checkpoint_interval=10**9, show_progress=False, run_id=run_id, seed=seed,
-                   neptune_experiment="bench") | changes
+    options = dict(watch_every=0, num_inference_steps=0, checkpoint_interval=10**9, show_progress=False,
+                   run_id=run_id, seed=seed, neptune_experiment="bench") | changes
     began = time.process_time()
     callbacks = [StopAfter(cpu_seconds)] if cpu_seconds else []
     trainer = Trainer(TrainConfig.preset(recipe, **options), images, run=False, callbacks=callbacks)
@@ -115,15 +117,16 @@ def train_recipe(
 
 # %% ../../nbs/testing/03_benchmarks.ipynb #d0ac958e
 def draw_samples(
-    pipeline,                     # what to sample from
-    scheduler: str | None = None, # a name for `use_scheduler`; None for the pipeline's own
-    num_inference_steps: int = 8, # inference steps
-    guidance_scale: float = 1.0,  # guidance
-    guidance_interval=(0.0, 1.0), # where to guide
-    n: int = 2000,                # images in all
-    seed: int = 1000,             # of the images' noise
+    pipeline: ClassConditionedPipeline, # what to sample from
+    scheduler: str | None = None,       # a name for use_scheduler; None for the pipeline's own
+    num_inference_steps: int = 8,       # inference steps
+    guidance_scale: float = 1.0,        # guidance
+    guidance_interval=(0.0, 1.0),       # where to guide
+    n: int = 2000,                      # images in all
+    seed: int = 1000,                   # of the images' noise
 ) -> tuple:
-    "`(images, labels, how)`: uint8 `(n, C, H, W)` and int64 `(n,)` on the CPU, and how they were drawn; `nfe` is network evaluations an image."
+    """`(images, labels, how)`: uint8 `(n, C, H, W)` and int64 `(n,)` on the CPU, and how they were drawn.
+    `nfe` is network evaluations an image."""
     if scheduler:
         pipeline.use_scheduler(scheduler)
     labels = torch.arange(n) % pipeline.unet.config.num_classes
@@ -145,12 +148,13 @@ def draw_samples(
 
 # %% ../../nbs/testing/03_benchmarks.ipynb #1788c68d
 def score_samples(
-    images,              # uint8 (N, C, H, W)
-    labels,              # int64 (N,): the classes they were asked for
-    reference="mnist",   # as in `measure`
-    judge=None,          # as in `measure`; None for the local judge where it knows the classes
+    images: torch.Tensor,            # uint8 (N, C, H, W)
+    labels: torch.Tensor,            # int64 (N,): the classes they were asked for
+    reference="mnist",               # as in measure
+    judge: LocalJudge | None = None, # as in measure; None for the local judge where it knows the classes
 ) -> dict:
-    "`protocol`, `metrics` of the images, as `real` those of as many real images, and the distance as multiples with its interval."
+    """`protocol`, `metrics` of the images, as `real` those of as many real images,
+    and the distance as multiples with its interval."""
     found = measure(images, labels, reference, judge=judge, seed=0)
     fd = found["fd"]
     metrics = {name: round(m.value, 5) for name, m in found.items() if m.value is not None}
@@ -183,11 +187,12 @@ class _Pictures:
 
 # %% ../../nbs/testing/03_benchmarks.ipynb #e345636d
 def plain_steps(
-    images,       # an `ImageSet`
-    batch: int,   # images a step
-    device="cpu", # where to train
+    images: ImageSet, # an ImageSet
+    batch: int,       # images a step
+    device="cpu",     # where to train
 ):
-    "The plain loop with the original recipe and network, as a generator that takes a step for each loss (a float) that is asked for."
+    """The plain loop with the original recipe and network.
+    A generator that takes a step for each loss (a float) that is asked for."""
     net = build_unet(TrainConfig(), images).to(device)
     scheduler = make_scheduler()
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
@@ -207,14 +212,14 @@ def plain_steps(
 
 # %% ../../nbs/testing/03_benchmarks.ipynb #23644fb4
 def trainer_steps(
-    images,                  # an `ImageSet`
+    images: ImageSet,        # an ImageSet
     batch: int,              # images a step
-    preset: str = "classic", # a key of `PRESETS`
+    preset: str = "classic", # a key of PRESETS
     **changes,               # other fields of `TrainConfig`
 ):
     "`Trainer.train_step` in the same form. `CcdiffError` for an unknown preset, or a field out of range."
-    config = TrainConfig.preset(preset, batch_size=batch, watch_every=0, num_inference_steps=0, run_id=f"steps-{time.time_ns()}",
-                                **changes)
+    config = TrainConfig.preset(preset, batch_size=batch, watch_every=0, num_inference_steps=0,
+                                run_id=f"steps-{time.time_ns()}", **changes)
     trainer = Trainer(config, images, run=False)
     trainer.model.train()
     while True:
@@ -229,7 +234,7 @@ STEPS = { # name: (what makes the steps, its further arguments)
 }
 
 def time_steps(
-    kind: str,           # a key of `STEPS`
+    kind: str,           # a key of STEPS
     batch: int = 128,    # images a step, over all processes
     rounds: int = 3,     # steps to time, after one to warm up
     threads: int = 1,    # CPU threads
@@ -261,7 +266,7 @@ READS = {
 }
 
 def make_records(
-    root,                   # the runs directory
+    root: str | Path,       # the runs directory
     steps: int = 1_000_000, # of the long run
     metrics: int = 20,      # at each step
     runs: int = 500,        # short ones, of 20 steps
@@ -283,8 +288,8 @@ def make_records(
                 store.log_metrics(dict.fromkeys(names, 1 / (step + 1)), step)
 
 def time_reads(
-    root,        # a runs directory that `make_records` has filled
-    reads=READS, # what to do
+    root: str | Path, # a runs directory that make_records has filled
+    reads=READS,      # what to do
 ) -> dict:
     "`{what: {cpu_seconds, seconds, peak_mib}}`: what reading takes, without the start of Python and pandas."
     code = """
@@ -307,7 +312,7 @@ print(json.dumps({"cpu_seconds": round(cpu, 2), "seconds": round(seconds, 2), "p
 
 # %% ../../nbs/testing/03_benchmarks.ipynb #b646aaa1
 def parse_sampler(
-    text: str, # "NAME:STEPS", "NAME:STEPS:GUIDANCE" or "NAME:STEPS:GUIDANCE:LOW,HIGH"; the name "own" is the pipeline's own scheduler
+    text: str, # NAME:STEPS, NAME:STEPS:GUIDANCE or NAME:STEPS:GUIDANCE:LOW,HIGH; own is the pipeline's own scheduler
 ) -> dict:
     "What the text says, as keywords of an entry. `CcdiffError` for any other text."
     name, *parts = text.split(":")
@@ -323,7 +328,7 @@ def parse_sampler(
         raise CcdiffError(f"sampler {text!r} is not like own:8, dpm++:8:1.5 or euler:10:1.5:0.2,0.8.") from None
 
 def sampler_arguments(
-    entry: dict, # with what `parse_sampler` returns
+    entry: dict, # with what parse_sampler returns
 ) -> tuple:
     "The arguments of `draw_samples` from `scheduler` to `guidance_interval`."
     scheduler = None if entry["sampler"] == "own" else entry["sampler"]
@@ -331,22 +336,23 @@ def sampler_arguments(
 
 # %% ../../nbs/testing/03_benchmarks.ipynb #55e102d8
 def _yardstick(dataset, data_dir=None):
-    "`(reference, judge)`: the frozen ones for MNIST, or for another set a reference of its training images and no judge."
+    "`(reference, judge)`: frozen ones for MNIST; for another set a reference of its training images and no judge."
     if dataset == "mnist":
         return "mnist", LocalJudge.load()
     return Reference.fit(load_images(dataset, root=data_dir)), None
 
 def quality(
-    out,               # the JSON file
-    recipe: str,       # a key of `PRESETS`
-    seed: int = 0,     # of the training
-    cpu_seconds: float | None = None, # as in `train_recipe`
-    samplers=(),       # texts as `parse_sampler` reads them; () for one at 8 steps without guidance
-    n: int = 2000,     # images to measure
-    command: str = "", # how to do it again
+    out: str | Path,                  # the JSON file
+    recipe: str,                      # a key of PRESETS
+    seed: int = 0,                    # of the training
+    cpu_seconds: float | None = None, # as in train_recipe
+    samplers=(),                      # texts as parse_sampler reads them; () for one at 8 steps without guidance
+    n: int = 2000,                    # images to measure
+    command: str = "",                # how to do it again
     **changes,         # fields of `TrainConfig`, and `label`
 ):
-    "Train one recipe with one seed, measure it with every sampler, and add an entry for each to `out`; those that are there are skipped."
+    """Train one recipe with one seed, measure it with every sampler, and add an entry for each to `out`.
+    Those that are there are skipped."""
     pipeline = None
     for text in samplers or ("own:8",):
         sampler = parse_sampler(text)
@@ -363,15 +369,16 @@ def quality(
         add_entry(out, {**entry, **how, **found, "command": command})
         shown = {k: v for k, v in found["metrics"].items() if k in ("agreement", "recall", "background")}
         shown |= {"times_perfect": found.get("times_perfect")}
-        print(f"{entry['recipe']} {seed} {text} {entry['cpu_seconds']:.0f} s, {how['nfe']} evaluations: {shown}", flush=True)
+        took = f"{entry['cpu_seconds']:.0f} s, {how['nfe']} evaluations"
+        print(f"{entry['recipe']} {seed} {text} {took}: {shown}", flush=True)
 
 # %% ../../nbs/testing/03_benchmarks.ipynb #63e9a2af
 def _parser():
     "What `python -m ccdiff.testing.benchmarks` understands."
     parser = argparse.ArgumentParser("python -m ccdiff.testing.benchmarks", allow_abbrev=False)
     what = parser.add_subparsers(dest="what", required=True)
-    q = what.add_parser("quality", allow_abbrev=False, help="train one recipe with one seed, measure it and add it to a JSON file",
-                        description="MNIST is looked for in $CCDIFF_MNIST.")
+    q = what.add_parser("quality", allow_abbrev=False, description="MNIST is looked for in $CCDIFF_MNIST.",
+                        help="train one recipe with one seed, measure it and add it to a JSON file")
     q.add_argument("--recipe", required=True, help="a preset of ccdiff-train")
     q.add_argument("--seed", type=int, default=0)
     q.add_argument("--cpu-seconds", type=float,
@@ -379,7 +386,8 @@ def _parser():
     q.add_argument("--sampler", action="append", default=[],
                    help="NAME:STEPS[:GUIDANCE[:LOW,HIGH]], own:8 by default; may be given several times")
     q.add_argument("--n", type=int, default=2000, help="images to measure")
-    q.add_argument("--set", action="append", default=[], metavar="FIELD=JSON", help="another value for a field of TrainConfig")
+    q.add_argument("--set", action="append", default=[], metavar="FIELD=JSON",
+                   help="another value for a field of TrainConfig")
     q.add_argument("--label", help="name of the recipe in the file; needed with --set")
     q.add_argument("--out", required=True, help="the JSON file")
     q.add_argument("--threads", type=int, default=1, help="CPU threads")
@@ -387,7 +395,8 @@ def _parser():
     s.add_argument("--kind", choices=STEPS, default="ccdiff", help="which loop")
     s.add_argument("--batch", type=int, default=128, help="images a step")
     s.add_argument("--threads", type=int, default=1, help="CPU threads")
-    r = what.add_parser("record", allow_abbrev=False, help="time the reading of a long record and of many, and print JSON")
+    r = what.add_parser("record", allow_abbrev=False,
+                        help="time the reading of a long record and of many, and print JSON")
     r.add_argument("--steps", type=int, default=1_000_000, help="of the long run, of 20 metrics each")
     r.add_argument("--runs", type=int, default=500, help="how many short ones")
     return parser
@@ -400,19 +409,20 @@ def _run_quality(args, argv):
             field, value = item.split("=", 1)
             changes[field] = json.loads(value)
         except ValueError:
-            raise CcdiffError(f"--set {item}: it must be FIELD=JSON, such as batch_size=32 or conditioning='\"time\"'.") from None
+            example = "batch_size=32 or conditioning='\"time\"'"
+            raise CcdiffError(f"--set {item}: it must be FIELD=JSON, such as {example}.") from None
     if changes and not args.label:
         raise CcdiffError("--set makes another recipe; name it with --label.")
     if "CCDIFF_MNIST" in os.environ:
         changes.setdefault("data_dir", os.environ["CCDIFF_MNIST"])
     torch.set_num_threads(args.threads)
     words = [Path(word).name if word == args.out else word for word in argv]
-    quality(args.out, args.recipe, args.seed, args.cpu_seconds, args.sampler, args.n, label=args.label, threads=args.threads,
-            command=f"python -m ccdiff.testing.benchmarks {shlex.join(words)}", **changes)
+    quality(args.out, args.recipe, args.seed, args.cpu_seconds, args.sampler, args.n, label=args.label,
+            threads=args.threads, command=f"python -m ccdiff.testing.benchmarks {shlex.join(words)}", **changes)
 
 # %% ../../nbs/testing/03_benchmarks.ipynb #d532dc10
 def main(
-    argv=None, # arguments, for tests; `None` for the command line
+    argv: list | None = None, # arguments, for tests; None for the command line
 ) -> int:
     "`python -m ccdiff.testing.benchmarks quality …`, `steps …` or `record`; returns the exit code."
     argv = sys.argv[1:] if argv is None else argv

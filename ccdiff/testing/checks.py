@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['HIDDEN', 'module_of', 'package_mode', 'check_titles', 'check_requirements', 'public_definitions', 'check_docstrings',
-           'ClassRenderer', 'only_imports', 'fold_code', 'Lookup', 'LinkNames', 'page_anchors', 'check_anchors',
-           'page_links', 'Site', 'check_menu', 'check_version', 'check_pages', 'visible_cells', 'missing_alts',
-           'stored_widgets', 'long_lines', 'cell_names', 'undefined_names', 'untyped_parameters', 'check_page_style']
+           'ClassRenderer', 'only_imports', 'fold_code', 'drop_private', 'Lookup', 'LinkNames', 'page_anchors',
+           'check_anchors', 'page_links', 'Site', 'check_menu', 'check_version', 'check_pages', 'visible_cells',
+           'missing_alts', 'stored_widgets', 'long_lines', 'cell_names', 'undefined_names', 'mixed_imports',
+           'untyped_parameters', 'check_page_style']
 
 # %% ../../nbs/testing/04_checks.ipynb #3ebf0dc8
 import ast
@@ -25,7 +26,8 @@ from urllib.parse import unquote
 
 import grimp
 import yaml
-from execnb.nbio import read_nb, write_nb
+from execnb.nbio import NbCell, read_nb, write_nb
+from fastcore.basics import AttrDict
 from markdown_it import MarkdownIt
 from nbdev.doclinks import NbdevLookup, nbglob, patch_name
 from nbdev.process import Processor, extract_directives
@@ -38,7 +40,7 @@ from .notebooks import page_name
 
 # %% ../../nbs/testing/04_checks.ipynb #f1f896a3
 def module_of(
-    notebook, # path of a notebook
+    notebook: str | Path, # path of a notebook
 ) -> str | None:
     "The module that a notebook exports to (its `#| default_exp`), or None."
     for cell in read_nb(notebook).cells:
@@ -56,11 +58,12 @@ def _imported_names(source):
 
 # %% ../../nbs/testing/04_checks.ipynb #e13d45b8
 def package_mode(
-    folder,                  # the folder of the notebooks, searched with its sub-folders
-    out,                     # where the copies go, in sub-folders of the same names
+    folder: str | Path,      # the folder of the notebooks, searched with its sub-folders
+    out: str | Path,         # where the copies go, in sub-folders of the same names
     package: str = "ccdiff", # the package that the notebooks export to
 ) -> list:
-    "Copy all notebooks that export, with each exported cell replaced by an import from the package; returns the paths of the copies."
+    """Copy all notebooks that export, with each exported cell replaced by an import from the package.
+    Returns the paths of the copies."""
     copies = []
     for path in sorted(nbglob(folder, as_path=True)):
         module = module_of(path)
@@ -68,7 +71,8 @@ def package_mode(
             continue
         book = read_nb(path)
         for cell in book.cells:
-            if cell.cell_type != "code" or not extract_directives(cell, remove=False).keys() & {"export", "exports", "exporti"}:
+            directives = extract_directives(cell, remove=False) if cell.cell_type == "code" else {}
+            if not directives.keys() & {"export", "exports", "exporti"}:
                 continue
             names = _imported_names(cell.source)
             cell.source = f"from {package}.{module} import {', '.join(names)}" if names else ""
@@ -88,7 +92,8 @@ def check_titles(
         title = read_nb(path).cells[0].source
         lost = [line for line in title.splitlines() if line.strip() and not re.match(r"# |> |- [\w-]+: \w", line)]
         if lost:
-            problems.append(f"{path.name}: {lost[0][:40]!r} in the title cell will not be on the page; move it to the next cell.")
+            problems.append(f"{path.name}: {lost[0][:40]!r} in the title cell will not be on the page; "
+                            "move it to the next cell.")
     return problems
 
 # %% ../../nbs/testing/04_checks.ipynb #0c9e8c1f
@@ -169,7 +174,8 @@ def _raises_error(node, parameters):
     "Whether a function raises `CcdiffError` itself, or a check of one of its parameters does."
     children = list(ast.iter_child_nodes(node))
     if isinstance(node, ast.ClassDef):
-        children = [n for n in children if isinstance(n, ast.FunctionDef) and n.name in ("__init__", "__post_init__", "__enter__")]
+        making = ("__init__", "__post_init__", "__enter__")
+        children = [n for n in children if isinstance(n, ast.FunctionDef) and n.name in making]
     elif isinstance(node, ast.Try) and any(h.type and "CcdiffError" in ast.unparse(h.type) for h in node.handlers):
         children = node.handlers + node.orelse + node.finalbody
     elif isinstance(node, ast.Raise) and node.exc and "CcdiffError" in ast.unparse(node.exc):
@@ -202,9 +208,10 @@ def check_docstrings(
     package="ccdiff", # the folder of the package
     skip=("portable",), # its sub-packages that are not made from notebooks
 ) -> list:
-    """What a public name does not say of itself: a docstring, a comment behind each parameter, the shape of each parameter, field and result that is annotated as a tensor,
-    `CcdiffError` where it is raised."""
-    files = [file for file in sorted(Path(package).rglob("*.py")) if not file.name.startswith("_") and file.parent.name not in skip]
+    """What a public name does not say of itself: a docstring, a comment behind each parameter, the shape of each
+    parameter, field and result that is annotated as a tensor, `CcdiffError` where it is raised."""
+    files = [file for file in sorted(Path(package).rglob("*.py"))
+             if not file.name.startswith("_") and file.parent.name not in skip]
     faults, complete = {}, set()
     for file in files:
         module = ".".join(file.with_suffix("").parts)
@@ -226,7 +233,7 @@ def check_docstrings(
 class ClassRenderer(BasicMarkdownRenderer):
     "nbdev's documentation of a name, and for a class that of the public methods written in it."
     def __init__(self,
-        sym,                     # what to document
+        sym: object,             # what to document
         name: str | None = None, # another name for it
         title_level: int = 3,    # of the heading
     ):
@@ -242,8 +249,6 @@ class ClassRenderer(BasicMarkdownRenderer):
                 self.dm = f"class {self.nm}({bases})" if bases else f"class {self.nm}"
 
     def _repr_markdown_(self):
-        if self.nm.startswith("_"): # a method that is patched into a private class
-            return ""
         text = super()._repr_markdown_()
         if not inspect.isclass(self.sym):
             return text
@@ -253,7 +258,8 @@ class ClassRenderer(BasicMarkdownRenderer):
             if name.startswith("_") or not (inspect.isfunction(method) or isinstance(method, property)):
                 continue
             title = f"{self.sym.__qualname__}.{name}"
-            text += "\n\n" + BasicMarkdownRenderer(method, name=title, title_level=self.title_level + 1)._repr_markdown_()
+            shown = BasicMarkdownRenderer(method, name=title, title_level=self.title_level + 1)
+            text += "\n\n" + shown._repr_markdown_()
         return text
 
 # %% ../../nbs/testing/04_checks.ipynb #4318b2eb
@@ -269,26 +275,34 @@ def only_imports(
     return bool(body) and all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in body)
 
 def fold_code(
-    cell, # of a notebook that nbdev processes
+    cell: NbCell, # of a notebook that nbdev processes
 ):
-    "Fold imports, open exported sources, and leave a cell that says `code-fold` as it is."
+    "Fold imports, open exported sources, and leave a cell that says `code-fold` as it says."
     directives = cell.directives_
-    if cell.cell_type != "code" or "code-fold:" in directives or cell_lang(cell) != "python":
+    if cell.cell_type != "code" or cell_lang(cell) != "python" or "code-summary:" in directives:
         return
+    lines = []
+    if "exports" in directives:
+        lines = ["code-fold: show", 'code-summary: "Exported source"']
     if only_imports(cell.source):
-        fold, summary = "true", "Imports of the module" if "exports" in directives else "Imports"
-    elif "exports" in directives:
-        fold, summary = "show", "Exported source"
-    else:
-        return
-    cell.source = f'#| code-fold: {fold}\n#| code-summary: "{summary}"\n{cell.source}'
+        lines = ["code-fold: true", f'code-summary: "Imports{" of the module" if "exports" in directives else ""}"']
+    if "code-fold:" in directives:
+        lines = lines[1:]
+    cell.source = "".join(f"#| {line}\n" for line in lines) + cell.source
+
+def drop_private(
+    cell: NbCell, # of a notebook that nbdev processes
+):
+    "Take the documentation of a private name off the page."
+    if cell.cell_type == "code" and re.search(r"^show_doc\(_", cell.source, re.M):
+        del cell["source"]
 
 # %% ../../nbs/testing/04_checks.ipynb #a35a8a18
 class Lookup(NbdevLookup):
     "Which names in backticks are links on a page."
     def __init__(self,
-        module: str = "",               # of the page, such as ccdiff.plots
-        developers="ccdiff.testing.",   # how the names of modules for developers begin
+        module: str = "",             # of the page, such as ccdiff.plots
+        developers="ccdiff.testing.", # how the names of modules for developers begin
     ):
         super().__init__()
         self.module, self.developers = module, developers
@@ -315,14 +329,14 @@ class Lookup(NbdevLookup):
 class LinkNames(Processor):
     "Links for the names on a page, in its prose and in the documentation of what it exports."
     def __init__(self,
-        nb, # the notebook of the page, with all its cells
+        nb: AttrDict, # the notebook of the page, with all its cells
     ):
         super().__init__(nb)
-        modules = [f"ccdiff.{cell.directives_['default_exp'][0]}" for cell in nb.cells if "default_exp" in cell.directives_]
-        self.lookup = Lookup(*modules)
+        modules = [cell.directives_["default_exp"][0] for cell in nb.cells if "default_exp" in cell.directives_]
+        self.lookup = Lookup(*[f"ccdiff.{module}" for module in modules])
 
     def cell(self,
-        cell, # of the notebook
+        cell: NbCell, # of the notebook
     ):
         "Link the names in a cell."
         if cell.cell_type == "markdown":
@@ -348,7 +362,7 @@ def _markdown(path):
 
 # %% ../../nbs/testing/04_checks.ipynb #1b27c950
 def page_anchors(
-    path, # a processed notebook, or a markdown file
+    path: str | Path, # a processed notebook, or a markdown file
 ) -> set:
     "The anchors of the headings of a page."
     tokens = _markdown(Path(path))
@@ -366,7 +380,7 @@ def check_anchors(
     pages="_proc",    # the processed pages
     package="ccdiff", # the folder of the package
 ) -> list:
-    "Public functions, classes and methods that the page of their module does not show, or shows below a heading of the same name."
+    "Public functions, classes and methods that a page does not show, or shows below a heading of the same name."
     problems = []
     for book in sorted(nbglob(notebooks, as_path=True)):
         module = module_of(book)
@@ -386,7 +400,7 @@ def check_anchors(
 
 # %% ../../nbs/testing/04_checks.ipynb #059df4cf
 def page_links(
-    path, # a processed notebook, or a markdown file
+    path: str | Path, # a processed notebook, or a markdown file
 ) -> list:
     "The targets of all links and pictures of a page, outside code."
     found = []
@@ -402,7 +416,7 @@ def page_links(
 class Site:
     "The processed pages of a project, and where the addresses that lead to them point."
     def __init__(self,
-        pages="_proc", # the processed pages: notebooks as `nbdev.serve.proc_nbs` leaves them, and what lies beside them
+        pages="_proc", # the processed pages: notebooks as nbdev.serve.proc_nbs leaves them, and what lies beside them
         root=".",      # the root of the project, with README.md, CONTRIBUTING.md and settings.ini
     ):
         self.folder, self.root = Path(pages), Path(root)
@@ -418,8 +432,8 @@ class Site:
         self.pages = {str(book.relative_to(self.folder).with_name(page_name(book))): book for book in self.books}
 
     def problem(self,
-        page,   # the file that has the link
-        target, # where the link leads
+        page: Path,  # the file that has the link
+        target: str, # where the link leads
     ) -> str | None:
         "What is wrong with a link, or None."
         target = unquote(target)
@@ -453,7 +467,7 @@ def _menu_entries(contents):
     return found
 
 def check_menu(
-    folder="_proc", # the processed pages, with `_quarto.yml` among them
+    folder="_proc", # the processed pages, with _quarto.yml among them
 ) -> list:
     "Menu entries without a page, and notebooks that no entry of a sidebar, or more than one, leads to."
     site = yaml.safe_load((Path(folder)/"_quarto.yml").read_text(encoding="utf-8"))["website"]
@@ -462,16 +476,19 @@ def check_menu(
               if isinstance(site[bar].get(side), list) for entry in _menu_entries(site[bar][side])]
     books = [str(book.relative_to(folder)) for book in sorted(nbglob(folder, as_path=True))]
     problems = [f"_quarto.yml: {entry} is not a page" for entry in entries + others if entry not in books]
-    return problems + [f"_quarto.yml: {book} is in a sidebar {entries.count(book)} times" for book in books if entries.count(book) != 1]
+    counts = {book: entries.count(book) for book in books}
+    return problems + [f"_quarto.yml: {book} is in a sidebar {n} times" for book, n in counts.items() if n != 1]
 
 def check_version(
-    folder="_proc", # the processed pages, with `_quarto.yml` among them
+    folder="_proc", # the processed pages, with _quarto.yml among them
     root=".",       # the root of the project
 ) -> list:
     "What the site's footer says of the version, if that is not the version of settings.ini."
     site = yaml.safe_load((Path(folder)/"_quarto.yml").read_text(encoding="utf-8"))["website"]
     says, version = site["page-footer"]["left"], _settings(root)["version"]
-    return [] if says.endswith(f" {version}") else [f"_quarto.yml: the footer says {says!r}, but this is version {version}"]
+    if says.endswith(f" {version}"):
+        return []
+    return [f"_quarto.yml: the footer says {says!r}, but this is version {version}"]
 
 # %% ../../nbs/testing/04_checks.ipynb #7916a270
 def check_pages(
@@ -495,7 +512,7 @@ def check_pages(
 HIDDEN = {"hide", "export", "exporti", "default_exp"}
 
 def visible_cells(
-    notebook, # path of a notebook
+    notebook: str | Path, # path of a notebook
 ) -> list:
     "`(position, cell, directives)` of the cells that leave something on the page."
     found = []
@@ -514,9 +531,9 @@ def _outputs(cell):
     return found
 
 def missing_alts(
-    notebook, # path of a notebook
+    notebook: str | Path, # path of a notebook
 ) -> list:
-    "Pictures without a text in their place: outputs of cells without `fig-alt`, and pictures in prose or in HTML with an empty one."
+    "Pictures without a text in their place: outputs of cells without `fig-alt`, pictures in prose or HTML without alt."
     problems = []
     for i, cell, directives in visible_cells(notebook):
         outputs = _outputs(cell) if cell.cell_type == "code" else [{"text/html": cell.source}]
@@ -529,7 +546,7 @@ def missing_alts(
     return problems
 
 def stored_widgets(
-    notebook, # path of a notebook
+    notebook: str | Path, # path of a notebook
 ) -> list:
     "Outputs with the view of a widget, which lives no longer than its kernel; .ci/run_in_jupyter.py drops it."
     view, cells = "application/vnd.jupyter.widget-view+json", enumerate(read_nb(notebook).cells)
@@ -538,8 +555,8 @@ def stored_widgets(
 
 # %% ../../nbs/testing/04_checks.ipynb #477da05f
 def long_lines(
-    notebook,         # path of a notebook
-    width: int = 120, # of a page, in characters
+    notebook: str | Path, # path of a notebook
+    width: int = 120,     # of a page, in characters
 ) -> list:
     "Lines of code and prose that are too long, and of what a reader sees printed; tables in prose with an escaped bar."
     problems = []
@@ -549,10 +566,12 @@ def long_lines(
             if any(line.startswith("|") and r"\|" in line for line in lines):
                 problems.append(f"cell {i} has a table with an escaped bar, which the page shows with its backslash")
         lines = [line for line in lines if not line.startswith(("|", "#|"))]
-        problems += [f"cell {i} has a line of {len(line)} characters: {line.strip()[:40]!r}" for line in lines if len(line) > width]
+        long = [line for line in lines if len(line) > width]
+        problems += [f"cell {i} has a line of {len(line)} characters: {line.strip()[:40]!r}" for line in long]
     for i, cell, directives in visible_cells(notebook):
         for output in _outputs(cell):
-            lines = output.get("text/plain", "").splitlines() if len(output) == 1 else [] # else the page shows something better
+            plain = output.get("text/plain", "") if len(output) == 1 else "" # else the page shows something better
+            lines = plain.splitlines()
             longest = max(map(len, lines), default=0)
             if longest > width and directives.get("output:") != ["false"]:
                 problems.append(f"cell {i} prints a line of {longest} characters")
@@ -562,7 +581,7 @@ def long_lines(
 def cell_names(
     source: str, # of a cell
 ) -> tuple:
-    "`(defined, used)`: the names that a cell leaves in the notebook, and those that it takes from there, without Python's own."
+    "`(defined, used)`: the names that a cell leaves in the notebook, and those that it takes from there."
     source = _python(source)
     defined, used = set(), set()
     tables = [symtable.symtable(source, "cell", "exec")]
@@ -581,29 +600,48 @@ def cell_names(
     return defined, used - vars(builtins).keys() - {"display", "get_ipython", "__name__", "__class__"}
 
 def undefined_names(
-    notebook, # path of a notebook
+    notebook: str | Path, # path of a notebook
 ) -> list:
     "Names that the code on a page uses and no code on the page defines, folded or not."
-    defined, problems = set(), []
-    cells = [(i, cell.source) for i, cell, directives in visible_cells(notebook)
-             if cell.cell_type == "code" and directives.get("echo:") != ["false"] and not re.match(r"\s*(#\|.*\n)*%%", cell.source)]
-    names = {i: cell_names(source) for i, source in cells}
+    names = {}
+    for i, cell, directives in visible_cells(notebook):
+        magic = re.match(r"\s*(#\|.*\n)*%%", cell.source)
+        if cell.cell_type == "code" and directives.get("echo:") != ["false"] and not magic:
+            names[i] = cell_names(cell.source)
     defined = {name for found, _ in names.values() for name in found}
     return [f"cell {i} uses {', '.join(sorted(used - defined))}, which no cell on the page defines"
             for i, (_, used) in names.items() if used - defined]
 
+# %% ../../nbs/testing/04_checks.ipynb #025d79c6
+def mixed_imports(
+    notebook: str | Path, # path of a notebook
+) -> list:
+    "Cells that import and do something else too, `setup_notebook()` aside."
+    problems = []
+    for i, cell in enumerate(read_nb(notebook).cells):
+        directives = extract_directives(cell, remove=False) if cell.cell_type == "code" else {}
+        own = directives.keys() & {"export", "exports", "exporti"} or directives.get("eval:") == ["false"]
+        if cell.cell_type != "code" or own or re.match(r"\s*(#\|.*\n)*%%", cell.source):
+            continue
+        tree = ast.parse(_python(cell.source))
+        imports = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
+        others = [ast.unparse(node) for node in tree.body if not isinstance(node, (ast.Import, ast.ImportFrom))]
+        if imports and others not in ([], ["setup_notebook()"]):
+            problems.append(f"cell {i} imports and does something else, and nbdev runs it alone when it makes the page")
+    return problems
+
 # %% ../../nbs/testing/04_checks.ipynb #024429f8
 def untyped_parameters(
-    notebook, # path of a notebook
+    notebook: str | Path, # path of a notebook
 ) -> list:
-    "Public parameters that have neither a type nor a default that shows it, and those with backticks in their comments."
+    "Described parameters that have neither a type nor a default that shows it, or backticks in their comments."
     sources = [cell.source for _, cell, directives in visible_cells(notebook) if "exports" in directives]
     problems = []
     for source in sources:
         comments = _comments(source)
         for name, node in public_definitions(source).items():
             for parameter, annotation, default, comment in _parameters(node, comments):
-                if not annotation and default in ("", "None"):
+                if comment and not annotation and default in ("", "None"):
                     problems.append(f"{name} says neither type nor default of {parameter!r}")
                 if "`" in comment:
                     problems.append(f"{name} has backticks in the comment behind {parameter!r}")
@@ -613,7 +651,7 @@ def untyped_parameters(
 def check_page_style(
     notebooks="nbs", # the folder of the notebooks, or one of them
 ) -> list:
-    "What makes pages hard to read: titles that are the same or begin with a small letter, and what the five functions above find."
+    "What makes pages hard to read: titles that are the same or begin with a small letter, and what is found above."
     path = Path(notebooks)
     books = sorted(nbglob(path, as_path=True)) if path.is_dir() else [path]
     titles = {book: read_nb(book).cells[0].source.splitlines()[0].removeprefix("# ") for book in books}
@@ -623,7 +661,10 @@ def check_page_style(
         found = [f"has the title {title!r} of another page"] if list(titles.values()).count(title) > 1 else []
         if not title[0].isupper() and title != "ccdiff":
             found.append(f"has the title {title!r}, which begins with a small letter")
-        for check in (missing_alts, stored_widgets, long_lines, undefined_names, untyped_parameters):
+        checks = [missing_alts, stored_widgets, long_lines, undefined_names]
+        if module_of(book):
+            checks += [mixed_imports, untyped_parameters]
+        for check in checks:
             found += check(book)
         problems += [f"{book}: {problem}" for problem in found]
     return problems

@@ -19,6 +19,7 @@ import struct
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,8 +34,8 @@ class FastClock:
     "Like the module `time` (`time()`, `sleep(s)`), but `speed` times faster: a minute lasts `60 / speed` real seconds."
     def __init__(
         self,
-        speed: float = 1.0, # seconds of this clock per real second, above 0
-        epoch: float | None = None, # when it agreed with the wall's clock, for two processes to share; `None` for now
+        speed: float = 1.0,         # seconds of this clock per real second, above 0
+        epoch: float | None = None, # when it agreed with the wall's clock, for two processes to share; None for now
     ):
         self.speed, self.epoch = speed, time.time() if epoch is None else epoch
 
@@ -82,9 +83,9 @@ def _texts(content):
 
 # %% ../../nbs/testing/02_gemini.ipynb #7c728e2d
 def read_ask(
-    path: str,   # the request's path, `/v1beta/models/NAME:generateContent`
-    headers,     # its headers: anything with `.get(name)`
-    body: bytes, # its body
+    path: str,        # the request's path, /v1beta/models/NAME:generateContent
+    headers: Mapping, # its headers: anything with .get(name)
+    body: bytes,      # its body
 ) -> Ask:
     """The request as an `Ask`.
     `ValueError` for an unknown path or a body that is not JSON, `KeyError` or `TypeError` for JSON of another form."""
@@ -101,10 +102,10 @@ def read_ask(
 
 # %% ../../nbs/testing/02_gemini.ipynb #a3dac208
 def answer(
-    text: str | None,       # what the model says; `None` for a candidate without content
-    finish: str = "STOP",   # the finish reason
+    text: str | None,              # what the model says; None for a candidate without content
+    finish: str = "STOP",          # the finish reason
     model: str = "gemma-4-31b-it", # the version that answered
-    thought: bool = False,  # is the text only a thought, which the client does not show
+    thought: bool = False,         # is the text only a thought, which the client does not show
 ) -> dict:
     "The body of a 200 answer with one candidate, as `generateContent` of the Gemini API gives it."
     part = {"text": text} | ({"thought": True} if thought else {})
@@ -129,9 +130,9 @@ def error(
 
 # %% ../../nbs/testing/02_gemini.ipynb #2af53a3c
 def quota_error(
-    retry_s: float | None = 2, # seconds until the next try; `None` leaves RetryInfo out
-    per: str = "Minute",       # which quota is spent: "Minute" or "Day"
-    limit: int = 20,           # the quota; 0 is a model that is not on this tier
+    retry_s: float | None = 2,     # seconds until the next try; None leaves RetryInfo out
+    per: str = "Minute",           # which quota is spent: "Minute" or "Day"
+    limit: int = 20,               # the quota; 0 is a model that is not on this tier
     model: str = "gemma-4-31b-it", # the model asked for
 ) -> dict:
     "The body of a 429 as the service sends it."
@@ -148,7 +149,7 @@ def quota_error(
 @dataclass
 class Act:
     "One scripted answer or misbehaviour; `act(kind, …)` makes it."
-    kind: str     # one of `ACTS`
+    kind: str     # one of ACTS
     options: dict # what that act takes
 
 _nothing = {
@@ -171,7 +172,7 @@ ACTS = tuple(sorted([*_nothing, *_spoken, *_transport])) # the kinds that `act` 
 
 # %% ../../nbs/testing/02_gemini.ipynb #1b166bb5
 def act(
-    kind: str, # one of `ACTS`
+    kind: str, # one of ACTS
     **options, # what that act takes: `retry_s`, `per`, `limit`, `code`, `reason`, `s` (text or seconds), …
 ) -> Act:
     "One act for `FakeGemini.play`. Raises `ValueError` for a kind that is not in `ACTS`."
@@ -211,9 +212,9 @@ MODELS = { # name: what it takes; "routed" is the model that answers in its plac
 
 # %% ../../nbs/testing/02_gemini.ipynb #cadb1979
 def broken_rule(
-    ask: Ask,             # the request
-    rules: dict,          # the models there are, as `MODELS`
-    api_key: str,         # the only key that is let in
+    ask: Ask,                 # the request
+    rules: dict,              # the models there are, as MODELS
+    api_key: str,             # the only key that is let in
     min_deadline: float = 10, # the shortest deadline the service takes, seconds
 ) -> dict | None:
     "The error that the service would answer with before it looks at the quota, or `None`."
@@ -241,7 +242,7 @@ class Quota:
     "At most `limit` grants in any `window` seconds. Not thread-safe by itself."
     def __init__(
         self,
-        limit: int | None, # grants in a window, at least 1; `None` for no limit
+        limit: int | None,    # grants in a window, at least 1; None for no limit
         window: float = 60.0, # the window's length, seconds
     ):
         self.limit, self.window, self.granted = limit, window, deque()
@@ -258,7 +259,7 @@ class Quota:
 
 # %% ../../nbs/testing/02_gemini.ipynb #5c61f084
 def worst_window(
-    times,                # when the requests came, in seconds, in any order
+    times: list,          # when the requests came, in seconds, in any order
     window: float = 60.0, # the window's length, seconds
 ) -> int:
     "The largest number of requests in any half-open window of that length."
@@ -271,10 +272,10 @@ def worst_window(
 
 # %% ../../nbs/testing/02_gemini.ipynb #5f0b0001
 def say(
-    ask: Ask,                # the request: one of the judge's questions, word for word
-    is_digit: int = 1,       # the answer to each question: 0 or 1
-    correct_digit: int = -1, # the class that is seen, -1 for none
-    hand_writing: int = 1,   # 1 to 5
+    ask: Ask,                   # the request: one of the judge's questions, word for word
+    is_digit: int = 1,          # the answer to each question: 0 or 1
+    correct_digit: int = -1,    # the class that is seen, -1 for none
+    hand_writing: int = 1,      # 1 to 5
     class_names: list = DIGITS, # the classes that the question may name
 ):
     "What a model says to answer so: a text, or a dict for JSON. `ValueError` for a question that is not the judge's."
@@ -290,10 +291,10 @@ class Oracle:
     "A model for `FakeGemini` that knows some pictures; others show nothing. `a | b` knows those of both."
     def __init__(
         self,
-        images,                      # as for `GeminiJudge.grade`
-        labels,                      # the class that each shows
+        images: list,               # as for GeminiJudge.grade
+        labels: list,               # the class that each shows
         class_names: list = DIGITS, # the classes
-        mark: int = 4,               # the grade for its handwriting, 1 to 5
+        mark: int = 4,              # the grade for its handwriting, 1 to 5
     ):
         self.table = {sha256(to_png(array)).hexdigest(): int(label) for array, label in zip(pixels(images), labels)}
         self.class_names = class_names
@@ -355,15 +356,15 @@ class FakeGemini:
     `max_inflight` the most at once. What `judge` raised comes out at the end."""
     def __init__(
         self,
-        judge=None,             # `Ask -> str | Act | JSON`: the answer; `None` says "1" to everything
-        api_key: str = "fake-key", # the key it lets in
-        rpm: int | None = None, # requests per minute and model; `None` for no limit
-        rpd: int | None = None, # requests per day
-        latency_s: float = 0.0, # how long an answer takes, seconds of its clock
-        speed: float = 1.0,     # how much faster than the wall its clock runs
-        models: dict = MODELS,  # the models and their rules
-        min_deadline: float = 10, # the shortest deadline it takes, seconds
-        port: int = 0,          # where it listens; 0 for any free port
+        judge: Callable | None = None, # Ask -> str | Act | JSON: the answer; None says "1" to everything
+        api_key: str = "fake-key",     # the key it lets in
+        rpm: int | None = None,        # requests per minute and model; None for no limit
+        rpd: int | None = None,        # requests per day
+        latency_s: float = 0.0,        # how long an answer takes, seconds of its clock
+        speed: float = 1.0,            # how much faster than the wall its clock runs
+        models: dict = MODELS,         # the models and their rules
+        min_deadline: float = 10,      # the shortest deadline it takes, seconds
+        port: int = 0,                 # where it listens; 0 for any free port
     ):
         self.judge = judge or (lambda ask: "1")
         self.api_key = api_key
@@ -395,9 +396,9 @@ class FakeGemini:
 
     def chaos(
         self,
-        share: float,  # the share of requests that go wrong, 0 to 1
-        seed: int = 0, # which ones
-        acts=None,     # the acts to draw from; `None` for `SURVIVABLE`
+        share: float,             # the share of requests that go wrong, 0 to 1
+        seed: int = 0,            # which ones
+        acts: list | None = None, # the acts to draw from; None for SURVIVABLE
     ):
         "From now on let a random share of all requests go wrong; 0 ends it."
         self.share = share
@@ -454,8 +455,8 @@ def decide(
 @patch
 def serve(
     self:FakeGemini,
-    handler,     # of the connection
-    body: bytes, # of the request
+    handler: BaseHTTPRequestHandler, # of the connection
+    body: bytes,                     # of the request
 ) -> tuple | None:
     "Answer one request: (status, body), or `None` if the socket has been dealt with."
     try: ask = read_ask(handler.path, handler.headers, body)
@@ -479,7 +480,7 @@ def serve(
 
 # %% ../../nbs/testing/02_gemini.ipynb #1faf5708
 def main(
-    argv=None, # arguments, for tests; `None` for the command line
+    argv: list | None = None, # arguments, for tests; None for the command line
 ):
     "`python -m ccdiff.testing.gemini`: run the fake service until interrupted. `SystemExit` for unknown flags."
     p = argparse.ArgumentParser("python -m ccdiff.testing.gemini", description="A fake Gemini service on 127.0.0.1, "

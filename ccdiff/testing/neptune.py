@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from fastcore.basics import patch
 from neptune_api.proto.google_rpc.code_pb2 import Code
+from neptune_api.proto.neptune_pb.ingest.v1.common_pb2 import UpdateRunSnapshot
 from neptune_api.proto.neptune_pb.ingest.v1.ingest_pb2 import IngestCode
 from neptune_api.proto.neptune_pb.ingest.v1.pub.client_pb2 import BulkRequestStatus, RequestIdList, SubmitResponse
 from neptune_api.proto.neptune_pb.ingest.v1.pub.ingest_pb2 import RunOperation
@@ -29,7 +30,7 @@ class FakeRun:
     series: dict = field(default_factory=dict)    # floats, strings, histograms and file references over steps
     previews: dict = field(default_factory=dict)  # the same, marked as preview
     configs: dict = field(default_factory=dict)   # single values; file references too
-    tags: dict = field(default_factory=dict)      # `{attribute: set}`; sys/tags and sys/group_tags
+    tags: dict = field(default_factory=dict)      # {attribute: set}; sys/tags and sys/group_tags
 
 # %% ../../nbs/testing/01_neptune.ipynb #c626a4af
 def _value(message):
@@ -45,8 +46,8 @@ def _value(message):
 # %% ../../nbs/testing/01_neptune.ipynb #1eb12124
 @patch
 def update(self:FakeRun,
-    snapshot,     # an UpdateRunSnapshot
-    refuse=(),    # attributes to turn down: {attribute: code}
+    snapshot: UpdateRunSnapshot, # what the client sent
+    refuse=(),                   # attributes to turn down: {attribute: code}
 ) -> list:
     "Take one snapshot in, as the server would; the names of the codes for the points that are refused."
     refused = []

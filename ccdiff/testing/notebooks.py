@@ -27,7 +27,7 @@ def setup_notebook():
         "axes.spines.top": False,
         "axes.spines.right": False,
     })
-    setup_notebook.runs = tempfile.TemporaryDirectory(prefix="ccdiff-runs-", ignore_cleanup_errors=True) # until the process ends
+    setup_notebook.runs = tempfile.TemporaryDirectory(prefix="ccdiff-runs-", ignore_cleanup_errors=True)
     os.environ["CCDIFF_RUNS_DIR"] = setup_notebook.runs.name
     for name in ("NEPTUNE_MODE", "GEMINI_API_KEY", "GOOGLE_API_KEY"):
         os.environ.pop(name, None)
@@ -42,7 +42,8 @@ def expect_error(
     *words: str,              # what the message must contain, each of them
     error: type = ValueError, # the type of the error
 ):
-    """A context manager that passes only if the block raises `error` with all `words` in its message; otherwise it raises an `AssertionError`.
+    """A context manager that passes only if the block raises `error` with all `words` in its message.
+    Otherwise it raises an `AssertionError`.
     Errors of other types propagate."""
     try:
         yield
@@ -55,7 +56,7 @@ def expect_error(
 
 # %% ../../nbs/testing/00_notebooks.ipynb #06959379
 def page_name(
-    notebook, # the path of a notebook, or its name
+    notebook: str | Path, # the path of a notebook, or its name
 ) -> str:
     "The name of a notebook's page on the site, as nbdev makes it: lower case, without the number in front."
     return re.sub(r"^\d+[a-zA-Z0-9]*_", "", Path(notebook).stem.lower()) + ".html"
@@ -80,9 +81,9 @@ def _code_markdown(text, outputs):
 
 # %% ../../nbs/testing/00_notebooks.ipynb #4a18eb4a
 def notebook_to_markdown(
-    notebook,      # path of the notebook
-    doc_url: str,  # the address of the docs site, for links between notebooks
-    file_url: str, # the address of the notebook's folder, for pictures
+    notebook: str | Path, # path of the notebook
+    doc_url: str,         # the address of the docs site, for links between notebooks
+    file_url: str,        # the address of the notebook's folder, for pictures
 ) -> str:
     "The notebook as one markdown text, for README.md."
     parts = ["<!-- made by `ccdiff-readme` from nbs/index.ipynb: edit that -->"]
@@ -98,9 +99,10 @@ def notebook_to_markdown(
 
 # %% ../../nbs/testing/00_notebooks.ipynb #33ed882e
 def readme_main(
-    argv=None, # arguments, for tests; `None` for the command line
+    argv: list | None = None, # arguments, for tests; None for the command line
 ):
-    """Command `ccdiff-readme [--check]`: write README.md from nbs/index.ipynb, or check that it is up to date (`SystemExit` with a sentence if not).
+    """Command `ccdiff-readme [--check]`: write README.md from nbs/index.ipynb, or check that it is up to date.
+    `SystemExit` with a sentence if it is not.
     Run it at the root of the project."""
     parser = argparse.ArgumentParser("ccdiff-readme", description="Write README.md from nbs/index.ipynb.")
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if README.md is out of date")
@@ -111,7 +113,8 @@ def readme_main(
         sys.exit("ccdiff-readme: there is no settings.ini here; run it at the root of the project")
     settings = config["DEFAULT"]
     files = settings["git_url"].replace("//github.com/", "//raw.githubusercontent.com/")
-    text = notebook_to_markdown("nbs/index.ipynb", settings["doc_host"] + settings["doc_baseurl"], f"{files}/{settings['branch']}/nbs")
+    pages, pictures = settings["doc_host"] + settings["doc_baseurl"], f"{files}/{settings['branch']}/nbs"
+    text = notebook_to_markdown("nbs/index.ipynb", pages, pictures)
 
     readme = Path("README.md")
     if not args.check:

@@ -384,8 +384,8 @@ def coverage(
 ) -> list:
     """Rows {"images", "n", "metric", "draws", "deviation", "error", "covered", "differs"} for every metric.
     For draws against one reference: the standard deviation of the value, the mean standard error, the share of
-    intervals that hold the mean of the other draws (widened by that mean's own error), and the share of pairs of draws that a
-    test of their difference tells apart."""
+    intervals that hold the mean of the other draws (widened by that mean's own error), and the share of pairs of
+    draws that a test of their difference tells apart."""
     seen_whole, table = see(reference.nets, reference.scales, whole), reference.card["floors"]
     found = {}
     for cut in range(2000, 2000 + cuts):
@@ -563,6 +563,10 @@ def control_images(
         wrong[some] = (wrong[some] + 1) % 10
         found["wrong labels", share] = ink, wrong
     if run:
+        pipeline = load_pipeline(run, "cpu")
+        for w in (1.0, 1.25, 1.5, 2.0, 3.0):
+            images, asked, _ = draw_samples(pipeline, None, 10, w, (0.2, 0.8), n=1000)
+            found["guidance", w] = to_ink(images), asked
         for step in (150, 600, 2700):
             images, asked, _ = draw_samples(load_pipeline(f"{run}@{step}", "cpu"), n=1000)
             found["training steps left", 2700 - step] = to_ink(images), asked

@@ -545,6 +545,23 @@ def _write(self:LocalStore, work):
             self.db.execute("PRAGMA busy_timeout=1000")
         self._waiting.clear()
 
+# %% ../../nbs/track/00_record.ipynb #9ab0f1f3
+@patch
+def close(self:LocalStore,
+    timeout: float | None = None,  # unused here; every sink has it
+    status: str = "finished",      # how the session ended
+):
+    "End the session, after one more attempt to write what waits. `sqlite3.Error` if that fails too."
+    self._retry_at = 0.0
+    sql = "UPDATE session SET closed=?, status=? WHERE id=?"
+    try:
+        self._write(lambda db: db.execute(sql, (_millis(), status, self.session)))
+    finally:
+        self.db.close()
+        if self._session_lock is not None and self._session_lock.fd is not None:  # not in a forked child
+            _session_lock(self.path, self.session).unlink(missing_ok=True)
+            self._session_lock.release()
+
 # %% ../../nbs/track/00_record.ipynb #0347c066
 @patch
 def _attr(self:LocalStore, path, kind):
@@ -591,7 +608,6 @@ def log_series(self:LocalStore,
 LocalStore.log_string_series = LocalStore.log_histograms = LocalStore.log_files = LocalStore.log_series
 
 # %% ../../nbs/track/00_record.ipynb #815cf7ab
-#| code-fold: true
 @patch
 def log_configs(self:LocalStore,
     data: dict,  # names and plain values
@@ -623,22 +639,6 @@ def remove_tags(self:LocalStore,
     "Remove tags from the run."
     rows = [(tag, int(group_tags)) for tag in tags]
     self._write(lambda db: db.executemany("DELETE FROM tag WHERE name=? AND grouped=?", rows))
-
-@patch
-def close(self:LocalStore,
-    timeout: float | None = None,  # unused here; every sink has it
-    status: str = "finished",      # how the session ended
-):
-    "End the session, after one more attempt to write what waits. `sqlite3.Error` if that fails too."
-    self._retry_at = 0.0
-    sql = "UPDATE session SET closed=?, status=? WHERE id=?"
-    try:
-        self._write(lambda db: db.execute(sql, (_millis(), status, self.session)))
-    finally:
-        self.db.close()
-        if self._session_lock is not None and self._session_lock.fd is not None:  # not in a forked child
-            _session_lock(self.path, self.session).unlink(missing_ok=True)
-            self._session_lock.release()
 
 # %% ../../nbs/track/00_record.ipynb #49d7520b
 _TOP = 2**63 - 1  # no ceiling

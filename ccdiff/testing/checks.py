@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['HIDDEN', 'module_of', 'package_mode', 'check_titles', 'check_requirements', 'public_definitions', 'check_docstrings',
-           'ClassRenderer', 'only_imports', 'fold_code', 'drop_private', 'Lookup', 'LinkNames', 'page_anchors',
-           'check_anchors', 'page_links', 'Site', 'check_menu', 'check_version', 'check_pages', 'visible_cells',
-           'missing_alts', 'stored_widgets', 'long_lines', 'cell_names', 'undefined_names', 'mixed_imports',
-           'untyped_parameters', 'check_page_style']
+           'ClassRenderer', 'only_imports', 'fold_code', 'drop_private', 'DocsFirst', 'Lookup', 'LinkNames',
+           'page_anchors', 'check_anchors', 'page_links', 'Site', 'check_menu', 'check_version', 'check_pages',
+           'visible_cells', 'missing_alts', 'stored_widgets', 'long_lines', 'cell_names', 'undefined_names',
+           'mixed_imports', 'untyped_parameters', 'check_page_style']
 
 # %% ../../nbs/testing/04_checks.ipynb #3ebf0dc8
 import ast
@@ -255,7 +255,10 @@ class ClassRenderer(BasicMarkdownRenderer):
         for name, member in vars(self.sym).items():
             method = getattr(member, "__func__", member)     # of a class method
             method = inspect.unwrap(getattr(method, "func", method)) # of a cached property or method
-            if name.startswith("_") or not (inspect.isfunction(method) or isinstance(method, property)):
+            function = method.fget if isinstance(method, property) else method
+            if name.startswith("_") or not inspect.isfunction(function):
+                continue
+            if "self" in function.__annotations__: # it was patched in, and nbdev documents it itself
                 continue
             title = f"{self.sym.__qualname__}.{name}"
             shown = BasicMarkdownRenderer(method, name=title, title_level=self.title_level + 1)
@@ -296,6 +299,19 @@ def drop_private(
     "Take the documentation of a private name off the page."
     if cell.cell_type == "code" and re.search(r"^show_doc\(_", cell.source, re.M):
         del cell["source"]
+
+class DocsFirst(Processor):
+    "What a cell defines is documented in order, and its source comes after."
+    def begin(self):
+        ordered, docs = [], []
+        for cell in reversed(self.nb.cells):
+            if cell.get("has_sd"):
+                docs.append(cell)
+                continue
+            exported = cell.cell_type == "code" and "exports" in cell.directives_
+            ordered += [cell, *reversed(docs)] if exported else [*reversed(docs), cell]
+            docs = []
+        self.nb.cells = ordered[::-1]
 
 # %% ../../nbs/testing/04_checks.ipynb #a35a8a18
 class Lookup(NbdevLookup):

@@ -54,8 +54,9 @@ def summarize(
     root: str | Path | None = None, # the runs directory; None for the default
 ) -> dict:
     """What the list says of a run: run, experiment, state, step (the last one), loss (the last one), correct and fd (of
-    its newest step with an evaluation: the share of digits that the judge reads as asked for, and the Fréchet distance), checkpoints
-    (their steps), size (bytes on disk), parent, parent_step, created, tags. What is not known is None.
+    its newest step with an evaluation: the share of digits that the judge reads as asked for, and the Fréchet
+    distance), checkpoints (their steps), size (bytes on disk), parent, parent_step, created, tags. What is not known
+    is None.
 
     A damaged record is a state."""
     folder = run_dir(run_id, root)
@@ -256,8 +257,8 @@ def _short(text, width=100):
 
 # %% ../../nbs/commands/02_runs.ipynb #f990ecbb
 def _fold(names, prefix="", most=12):
-    """`[(name, 1)]` of attributes, but a folder with more than `most` of them, or with more in more than six folders, is
-    one `(folder, how many)`."""
+    """`[(name, 1)]` of attributes, but a folder with more than `most` of them, or with more in more than six folders,
+    is one `(folder, how many)`."""
     names = list(names)
     if len(names) <= most:
         return [(name, 1) for name in names]
@@ -328,8 +329,11 @@ def _show_values(values, text, everything):
 
 def _look_at_checkpoints(run_id, root, verify):
     "A dict for each checkpoint: step, size, and problems; None if they were not looked for."
-    return [{"step": checkpoint_step(path), "size": _bytes(path), "problems": verify_checkpoint(path) if verify else None}
-            for path in list_checkpoints(run_id, root)]
+    found = []
+    for path in list_checkpoints(run_id, root):
+        problems = verify_checkpoint(path) if verify else None
+        found.append({"step": checkpoint_step(path), "size": _bytes(path), "problems": problems})
+    return found
 
 def _show_checkpoints(checkpoints):
     "Lines about checkpoints."
@@ -361,9 +365,10 @@ def show_command(
     if row["created"]:
         began = f"{datetime.fromtimestamp(row['created'].timestamp()):%Y-%m-%d %H:%M} ({_ago(row['created'])})"
     tags = [*known.get("sys/tags", []), *known.get("sys/group_tags", [])]
-    head = {"run": run_id, "experiment": row["experiment"], "state": row["state"], "sessions": known.get("sys/sessions"),
-            "began": began, "size": _size(row["size"]), "last step": _number(row["step"]), "parent": _fork_point(row),
-            "forks": ", ".join(row.get("forks", [])), "tags": ", ".join(tags), "folder": run_dir(run_id, root)}
+    head = {"run": run_id, "experiment": row["experiment"], "state": row["state"],
+            "sessions": known.get("sys/sessions"), "began": began, "size": _size(row["size"]),
+            "last step": _number(row["step"]), "parent": _fork_point(row), "forks": ", ".join(row.get("forks", [])),
+            "tags": ", ".join(tags), "folder": run_dir(run_id, root)}
     lines = [f"{name:12}{printable(str(value))}" for name, value in head.items() if value not in (None, "")]
     if readable:
         width = None if args.everything else _width()
@@ -373,14 +378,15 @@ def show_command(
         lines += _show_evaluations(evaluations) + _show_values(values, text, args.everything)
     print("\n".join(lines + _show_checkpoints(checkpoints)))
     last = {name: {"step": step, "value": value} for name, (step, value) in values.items()}
-    return 0, _plain(row | {"folder": head["folder"], "configs": configs, "evaluations": evaluations, "last_values": last,
-                            "checkpoints": checkpoints})
+    return 0, _plain(row | {"folder": head["folder"], "configs": configs, "evaluations": evaluations,
+                            "last_values": last, "checkpoints": checkpoints})
 
 # %% ../../nbs/commands/02_runs.ipynb #6da1a3da
 def verify_command(
     args: argparse.Namespace, # runs_dir, runs
 ) -> tuple:
-    "`ccdiff-runs verify [RUN …]`: check records, logged files and checkpoints. (1 if anything is wrong, what --json prints)."
+    """`ccdiff-runs verify [RUN …]`: check records, logged files and checkpoints. (1 if anything is wrong, what --json
+    prints)."""
     root, found = args.runs_dir, {}
     chosen = [find_run(text, root) for text in args.runs] or run_ids(root)
     if not chosen:
@@ -431,7 +437,7 @@ def delete_command(
     args: argparse.Namespace, # runs_dir, runs, yes, orphan_forks
 ) -> tuple:
     """`ccdiff-runs delete RUN …`: delete runs with all their files, after a question. (1 if the answer was no, None).
-    Raises `CcdiffError` for a run that goes on, one with forks, and with --yes for an id that is not written in full."""
+    Raises `CcdiffError` for a run that goes on, one with forks, and with --yes for an id that is not in full."""
     root = args.runs_dir
     runs = list(dict.fromkeys(find_run(text, root) for text in args.runs))
     if args.yes and set(runs) - set(args.runs):
@@ -440,9 +446,9 @@ def delete_command(
     def agree():
         rows = [summarize(run_id, root) for run_id in runs]
         for row in rows:
-            saved = f"{len(row['checkpoints'])} checkpoint{'s' * (len(row['checkpoints']) != 1)}"
-            print(printable(f"{row['run']}: {row['state'].partition(': ')[0]}, step {_number(row['step']) or 'unknown'}, "
-                            f"{saved}, {_size(row['size'])}"))
+            state, step, n = row["state"].partition(": ")[0], _number(row["step"]) or "unknown", len(row["checkpoints"])
+            saved = f"{n} checkpoint{'s' * (n != 1)}, {_size(row['size'])}"
+            print(printable(f"{row['run']}: {state}, step {step}, {saved}"))
         if args.yes:
             return True
         try:
@@ -464,8 +470,8 @@ def metrics_table(
     metrics: str | None = None, # a regular expression, such as ^train/; None for all
     root: str | Path | None = None, # the runs directory; None for the default
 ):
-    """A `DataFrame` with a row for each point: run, metric, step, value, time (UTC), logged_by (the run itself, or the one
-    it was forked from). Raises `CcdiffError` for a run without a record."""
+    """A `DataFrame` with a row for each point: run, metric, step, value, time (UTC), logged_by (the run itself, or the
+    one it was forked from). Raises `CcdiffError` for a run without a record."""
     import pandas as pd
     parts = []
     for run_id in runs:
@@ -473,7 +479,8 @@ def metrics_table(
         points.insert(0, "run", run_id)
         parts.append(points)
     table = pd.concat(parts, ignore_index=True).rename(columns={"attribute": "metric", "absolute_time": "time"})
-    return table[["run", "metric", "step", "value", "time", "logged_by"]].sort_values(["run", "metric", "step"], kind="stable")
+    table = table[["run", "metric", "step", "value", "time", "logged_by"]]
+    return table.sort_values(["run", "metric", "step"], kind="stable")
 
 def _write_table(table, format, file):
     "Write a table to a path or, but for Parquet, to an open file."
@@ -489,7 +496,7 @@ def _write_table(table, format, file):
 def export_command(
     args: argparse.Namespace, # runs_dir, runs, metrics, format, out
 ) -> tuple:
-    """`ccdiff-runs export RUN …`: the metrics of some runs as one table, to a file or to the standard output. (0, None).
+    """`ccdiff-runs export RUN …`: the metrics of some runs as one table, to a file or the standard output. (0, None).
     Raises `CcdiffError` where there is no such metric, for a file that cannot be written, and without pyarrow."""
     runs = list(dict.fromkeys(find_run(text, args.runs_dir) for text in args.runs))
     out = Path(args.out).expanduser().absolute() if args.out else None
@@ -503,7 +510,8 @@ def export_command(
         raise CcdiffError(f"{out} is a folder; name the file to write in it, such as {out / f'metrics.{format}'}.")
     table = metrics_table(runs, args.metrics, args.runs_dir)
     if not len(table):
-        raise CcdiffError(f"{', '.join(runs)} logged no metric" + (f" that matches {args.metrics!r}." if args.metrics else "."))
+        which = f" that matches {args.metrics!r}" if args.metrics else ""
+        raise CcdiffError(f"{', '.join(runs)} logged no metric{which}; `ccdiff-runs show` lists the names.")
     if out is None:
         _write_table(table, format, sys.stdout)
     else:
@@ -530,7 +538,8 @@ def _score_words(run_id, root):
     row = evaluation_words(_newest(evaluations))[0]
     words = [f"{row['correct_digit']} correct" * bool(row["correct_digit"]), f"FD {row['fd']}" * bool(row["fd"]),
              f"{len(evaluations) - 1} more" * (len(evaluations) > 1)]
-    return ", ".join(filter(None, words)), f"step {row['step']}, {row['settings']}" + f", {row['n']} images" * bool(row["n"])
+    settings = [f"step {row['step']}", row["settings"], f"{row['n']} images" * bool(row["n"])]
+    return ", ".join(filter(None, words)), ", ".join(filter(None, settings))
 
 def runs_list(
     root: str | Path | None = None, # the runs directory; None for the default
@@ -605,7 +614,8 @@ def report_server(
     try:
         server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     except (OSError, OverflowError) as error:
-        raise CcdiffError(f"cannot listen on port {port} ({error}); choose another --port, or 0 for a free one.") from error
+        advice = "choose another --port, or 0 for a free one"
+        raise CcdiffError(f"cannot listen on port {port} ({error}); {advice}.") from error
     server.daemon_threads = True
     server.url = f"http://127.0.0.1:{server.server_port}/?token={token}"
     return server
@@ -642,8 +652,8 @@ def ui_command(
 def sync_command(
     args: argparse.Namespace, # runs_dir, runs, patience, project, yes
 ) -> tuple:
-    """`ccdiff-runs sync [RUN …]`: send Neptune's offline queues and check that they emptied. (1 if something is left, None).
-    Raises `CcdiffError` if the server cannot be reached."""
+    """`ccdiff-runs sync [RUN …]`: send Neptune's offline queues and check that they emptied. (1 if something is left,
+    None). Raises `CcdiffError` if the server cannot be reached."""
     from ccdiff.track.sinks import sync_offline
     if not args.patience > 0:
         raise CcdiffError(f"--patience {args.patience:g} must be a number of seconds above 0, such as 30.")
@@ -702,7 +712,8 @@ def _epilog(name):
 #| code-fold: true
 def build_parser() -> Parser:
     "The flags of `ccdiff-runs`."
-    p = Parser("ccdiff-runs", description="List, show, check, name, export, delete and publish runs.", epilog=_epilog(""))
+    what = "List, show, check, name, export, delete and publish runs."
+    p = Parser("ccdiff-runs", description=what, epilog=_epilog(""))
     where = dict(metavar="DIR", help="the runs directory (default: $CCDIFF_RUNS_DIR, or runs/ of the project)")
     p.add_argument("--runs-dir", **where)
     commands = p.add_subparsers(title="commands", metavar="COMMAND")
@@ -733,7 +744,8 @@ def build_parser() -> Parser:
     c.add_argument("run", **one)
     c.add_argument("--all", dest="everything", action="store_true",
                    help="every series and long texts in full (default: what fits on a screen)")
-    c.add_argument("--no-verify", action="store_true", help="list the checkpoints without verifying them (default: verify)")
+    c.add_argument("--no-verify", action="store_true",
+                   help="list the checkpoints without verifying them (default: verify)")
     command("verify", verify_command, "check records, logged files and checkpoints", "*", "the problems of each run")
 
     c = command("tag", tag_command, "add tags to a run and remove others")

@@ -326,9 +326,12 @@ class EvaluationLog:
         try:
             earlier = fetch_series([self.run.run_id], ["evals/settings"], (self.step, self.step), False,
                                    root=self.run.path.parent)
-            first = json.loads(earlier["evals/settings"].iloc[0]) if len(earlier) else data
-            return "/".join(["evals", *filter(None, [_place_name(_what_differs(first | {"settings": {}}, data))])])
-        except ValueError: # a CcdiffError, or another's text
+            if len(earlier):
+                first = json.loads(earlier["evals/settings"].iloc[0]) | {"settings": {}}
+            else: # a version that did not log them may have left a report
+                first = read_report(self.run.path / "evals" / f"step_{self.step:06d}")
+            return "/".join(["evals", *filter(None, [_place_name(_what_differs(first, data))])])
+        except ValueError: # there is none, or somebody else's
             return "evals"
 
     def call(
@@ -365,7 +368,7 @@ def _pil(image):
 @patch
 def start(
     self:EvaluationLog,
-    evaluator: "Evaluator", # whose judges and options are logged
+    evaluator: object,      # an Evaluator, whose judges and options are logged
     images: torch.Tensor,   # uint8 (N, C, H, W): the samples
     data: dict,             # what the report says so far
 ):

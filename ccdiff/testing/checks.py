@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['HIDDEN', 'module_of', 'package_mode', 'check_titles', 'check_requirements', 'public_definitions', 'check_docstrings',
-           'ClassRenderer', 'only_imports', 'fold_code', 'Lookup', 'LinkNames', 'page_anchors', 'check_anchors',
-           'page_links', 'Site', 'check_menu', 'check_version', 'check_pages', 'visible_cells', 'missing_alts',
-           'stored_widgets', 'long_lines', 'cell_names', 'undefined_names', 'mixed_imports', 'untyped_parameters',
-           'check_page_style']
+           'ClassRenderer', 'only_imports', 'fold_code', 'drop_private', 'DocsFirst', 'Lookup', 'LinkNames',
+           'page_anchors', 'check_anchors', 'page_links', 'Site', 'check_menu', 'check_version', 'check_pages',
+           'visible_cells', 'missing_alts', 'stored_widgets', 'long_lines', 'cell_names', 'undefined_names',
+           'mixed_imports', 'untyped_parameters', 'check_page_style']
 
 # %% ../../nbs/testing/04_checks.ipynb #3ebf0dc8
 import ast
@@ -239,7 +239,7 @@ class ClassRenderer(BasicMarkdownRenderer):
     ):
         super().__init__(sym, name=name, title_level=title_level)
         first, *others = self.docs.split("\n\n") # nbdev sets the first line in italics: make that the first sentence
-        self.docs = "\n\n".join([re.sub(r"([.:]) ", r"\1\n", " ".join(first.split()), count=1), *others])
+        self.docs = "\n\n".join([re.sub(r"\. ", ".\n", " ".join(first.split()), count=1), *others])
         if inspect.isclass(sym):
             maker = next(c for c in sym.__mro__ if "__init__" in vars(c))
             if maker.__module__.split(".")[0] in (sym.__module__.split(".")[0], "ccdiff"):
@@ -249,15 +249,16 @@ class ClassRenderer(BasicMarkdownRenderer):
                 self.dm = f"class {self.nm}({bases})" if bases else f"class {self.nm}"
 
     def _repr_markdown_(self):
-        if self.nm.startswith("_"): # a method that is patched into a private class
-            return ""
         text = super()._repr_markdown_()
         if not inspect.isclass(self.sym):
             return text
         for name, member in vars(self.sym).items():
             method = getattr(member, "__func__", member)     # of a class method
             method = inspect.unwrap(getattr(method, "func", method)) # of a cached property or method
-            if name.startswith("_") or not (inspect.isfunction(method) or isinstance(method, property)):
+            function = method.fget if isinstance(method, property) else method
+            if name.startswith("_") or not inspect.isfunction(function):
+                continue
+            if "self" in function.__annotations__: # it was patched in, and nbdev documents it itself
                 continue
             title = f"{self.sym.__qualname__}.{name}"
             shown = BasicMarkdownRenderer(method, name=title, title_level=self.title_level + 1)
@@ -279,17 +280,39 @@ def only_imports(
 def fold_code(
     cell: NbCell, # of a notebook that nbdev processes
 ):
-    "Fold imports, open exported sources, and leave a cell that says `code-fold` as it is."
+    "Fold imports, open exported sources, and leave a cell that says `code-fold` as it says."
     directives = cell.directives_
-    if cell.cell_type != "code" or "code-fold:" in directives or cell_lang(cell) != "python":
+    if cell.cell_type != "code" or cell_lang(cell) != "python" or "code-summary:" in directives:
         return
+    lines = []
+    if "exports" in directives:
+        lines = ["code-fold: show", 'code-summary: "Exported source"']
     if only_imports(cell.source):
-        fold, summary = "true", "Imports of the module" if "exports" in directives else "Imports"
-    elif "exports" in directives:
-        fold, summary = "show", "Exported source"
-    else:
-        return
-    cell.source = f'#| code-fold: {fold}\n#| code-summary: "{summary}"\n{cell.source}'
+        lines = ["code-fold: true", f'code-summary: "Imports{" of the module" if "exports" in directives else ""}"']
+    if "code-fold:" in directives:
+        lines = lines[1:]
+    cell.source = "".join(f"#| {line}\n" for line in lines) + cell.source
+
+def drop_private(
+    cell: NbCell, # of a notebook that nbdev processes
+):
+    "Take the documentation of a private name off the page."
+    if cell.cell_type == "code" and re.search(r"^show_doc\(_", cell.source, re.M):
+        del cell["source"]
+
+class DocsFirst(Processor):
+    "What a cell defines is documented in order, and its source comes after."
+    def begin(self):
+        "Put the cells in order."
+        ordered, docs = [], []
+        for cell in reversed(self.nb.cells):
+            if cell.get("has_sd"):
+                docs.append(cell)
+                continue
+            exported = cell.cell_type == "code" and "exports" in cell.directives_
+            ordered += [cell, *reversed(docs)] if exported else [*reversed(docs), cell]
+            docs = []
+        self.nb.cells = ordered[::-1]
 
 # %% ../../nbs/testing/04_checks.ipynb #a35a8a18
 class Lookup(NbdevLookup):

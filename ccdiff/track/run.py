@@ -30,8 +30,8 @@ from fastcore.basics import patch
 from ..core import CcdiffError, check_choice, new_run_id, printable, read_file, run_dir, runs_dir
 from ..folders import RunLock, forks_of
 from .record import (File, Histogram, RECORD, edit_record, fetch_metrics, fetch_runs_table, fetch_series,
-                                 last_steps, open_run, plain_config, plain_histogram, plain_metric, plain_step, plain_text,
-                                 plain_values, store_file, unnest)
+                                 last_steps, open_run, plain_config, plain_histogram, plain_metric, plain_step,
+                                 plain_text, plain_values, store_file, unnest)
 from .sinks import check_trackers, make_sinks
 
 # %% ../../nbs/track/02_run.ipynb #bff4e958
@@ -62,11 +62,11 @@ class Run:
         experiment_name: str | None = None,     # what the run belongs to; a resumed run keeps its own
         creation_time: datetime | None = None,  # None for now
         fork_run_id: str | None = None,  # the parent of a fork
-        fork_step=None,                  # the last step of the parent that the fork's history has
-        log_directory=None,              # the folder of runs; None for $CCDIFF_RUNS_DIR or the default
+        fork_step: float | None = None,  # the last step of the parent that the fork's history has
+        log_directory: str | Path | None = None,  # the folder of runs; None for $CCDIFF_RUNS_DIR or the default
         inherit_configs: bool = True,    # whether a fork has its parent's configs
         resume: bool = False,            # continue the run `run_id`, which must exist
-        resume_step=None,                # resume after this step: what was logged later is hidden; None hides nothing
+        resume_step: float | None = None,  # resume after this step: what was logged later is hidden; None hides nothing
         log_with: str | None = None,     # trackers to log to as well, such as "wandb" or "wandb,tensorboard"
         **neptune_keywords,              # neptune-scale's other keywords, for the Neptune sink
     ):
@@ -99,7 +99,7 @@ class Run:
         except (OSError, sqlite3.Error) as error:
             self._failed(f"opening {self.path / RECORD}", error)
             return
-        self.project = self.store.meta.get("project") or self.project  # a resumed run keeps its own
+        self.project = project or self.store.meta.get("project") or self.project  # a resumed run keeps its own
         try:
             self._open_sinks(log_with, what | neptune_keywords, resume, log_directory)
         except Exception as error:  # any sink may fail in any way
@@ -147,7 +147,7 @@ def _send(self:Run, call, *args):
 
 # %% ../../nbs/track/02_run.ipynb #5afa81c7
 def git_commit(
-    folder,  # a folder of a working tree
+    folder: str | Path,  # a folder of a working tree
 ) -> str | None:
     "The commit that is checked out, 40 or 64 hex digits, read from git's files; `None` outside of a repository."
     def read(*parts):
@@ -215,7 +215,7 @@ def _when(timestamp):
 @patch
 def log_metrics(self:Run,
     data: dict,             # names and numbers
-    step,                   # an int or float, at least 0
+    step: float,                   # an int or float, at least 0
     *,
     timestamp: datetime | None = None,  # when it was measured; None for now
     preview: bool = False,  # whether the value is provisional: a later call may replace it
@@ -237,7 +237,7 @@ def log_metrics(self:Run,
 @patch
 def log_string_series(self:Run,
     data: dict,  # names and texts
-    step,        # an int or float, at least 0
+    step: float,        # an int or float, at least 0
     *,
     timestamp: datetime | None = None,  # when; None for now
 ):
@@ -249,7 +249,7 @@ def log_string_series(self:Run,
 @patch
 def log_histograms(self:Run,
     histograms: dict,  # names and `Histogram`s, ours or neptune-scale's
-    step,              # an int or float, at least 0
+    step: float,              # an int or float, at least 0
     *,
     timestamp: datetime | None = None,  # when; None for now
 ):
@@ -266,7 +266,7 @@ def _copy(self:Run, file):
 @patch
 def log_files(self:Run,
     files: dict,  # names and files: a path, bytes, a PIL image, a matplotlib figure or a `File` around one
-    step,         # an int or float, at least 0
+    step: float,         # an int or float, at least 0
     *,
     timestamp: datetime | None = None,  # when; None for now
 ):
@@ -285,7 +285,7 @@ def assign_files(self:Run,
 
 @patch
 def log_configs(self:Run,
-    data,  # a dict, dataclass object or `Namespace`, nested or not; None for nothing
+    data: object,  # a dict, dataclass object or `Namespace`, nested or not; None for nothing
     flatten: bool = False,           # Neptune's; nests are flattened anyway
     cast_unsupported: bool = False,  # Neptune's; what has no type of its own becomes text anyway
 ):
@@ -301,7 +301,7 @@ def _tag_list(tags):
 
 @patch
 def add_tags(self:Run,
-    tags,                      # a list, set or tuple of texts
+    tags: list,  # a list, set or tuple of texts
     group_tags: bool = False,  # whether they are group tags
 ):
     "Add tags to the run."
@@ -309,7 +309,7 @@ def add_tags(self:Run,
 
 @patch
 def remove_tags(self:Run,
-    tags,                      # a list, set or tuple of texts
+    tags: list,  # a list, set or tuple of texts
     group_tags: bool = False,  # whether they are group tags
 ):
     "Remove tags from the run; one that it does not have is ignored."
@@ -317,7 +317,7 @@ def remove_tags(self:Run,
 
 @patch
 def log(self:Run,
-    step=None,                           # an int or float; needed with metrics
+    step: float | None = None,  # an int or float; needed with metrics
     timestamp: datetime | None = None,   # when; None for now
     configs: dict | None = None,         # as in `log_configs`
     metrics: dict | None = None,         # as in `log_metrics`
@@ -410,8 +410,8 @@ def wait_for_processing(self:Run,
 # %% ../../nbs/track/02_run.ipynb #052141a3
 def edit_tags(
     run_id: str,  # the run's id
-    add=(),       # a list, set or tuple of texts
-    remove=(),    # likewise; one that it does not have is ignored
+    add: list = (),  # a list, set or tuple of texts
+    remove: list = (),  # likewise; one that it does not have is ignored
     root: str | Path | None = None, # the runs directory; None for the default
 ) -> list:
     """Add tags to a run and remove others, whether it is over or not; the tags that it has then, sorted. Raises
@@ -512,7 +512,7 @@ def _read_settings(text):
     return settings if isinstance(settings, dict) else {}
 
 def fetch_evaluations(
-    runs=None,  # a list of run ids, a run's id, or a regular expression; None for all
+    runs: str | list | None = None, # a list of run ids, a run's id, or a regular expression; None for all
     root: str | Path | None = None, # the runs directory; None for the default
 ) -> list:
     """Dicts, by run and step, with run, step, name (what sets it apart from another evaluation of that step, or ""), n

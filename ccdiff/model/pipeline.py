@@ -180,8 +180,8 @@ def prepare_latents(
     self:ClassConditionedPipeline,
     n: int,                                     # how many images
     generators: torch.Generator | list | None,  # one for all, or one for each
-    latents: torch.Tensor | None = None,        # the caller's noise, or None
-    image: torch.Tensor | list | None = None,   # what to begin with, as in the call; None for pure noise
+    latents: torch.Tensor | None = None,        # the caller's noise (n, C, H, W), or None
+    image: torch.Tensor | list | None = None,   # (n, C, H, W) in [0, 1] or PIL to begin with; None for pure noise
     begin: int = 0,                             # at which of the timesteps
 ) -> torch.Tensor:
     """Noise `(n, C, H, W)` in the scale that the scheduler starts from, or `image` with the noise of a timestep.

@@ -52,7 +52,7 @@ def _control(kind, description, width="auto", tooltip="", **traits):
     make = getattr(ipywidgets, kind)
     return make(description=description, layout={"width": width}, tooltip=tooltip, **style, **traits)
 
-# %% ../../nbs/notebook/01_widgets.ipynb #4e38619b
+# %% ../../nbs/notebook/01_widgets.ipynb #a6c8c788
 #| code-fold: true
 #| code-summary: "A picture that can be clicked"
 _PICTURE = """
@@ -330,7 +330,7 @@ def wait(
         raise
     return self.result if self.state in ("stopped", "done") else None
 
-# %% ../../nbs/notebook/01_widgets.ipynb #47411ae5
+# %% ../../nbs/notebook/01_widgets.ipynb #587cc08a
 @patch
 def _heed_stop_button(self:TrainingPanel):
     "While no cell is running, let an interrupt stop the panel that trains."
@@ -421,7 +421,7 @@ def _draw_samples(self:TrainingPanel):
     steps = f"steps {captions[0]} to {captions[-1]} from left to right"
     self._show(self.sample_picture, strip, f"Samples of {', '.join(names)}, {steps}")
 
-# %% ../../nbs/notebook/01_widgets.ipynb #005940a5
+# %% ../../nbs/notebook/01_widgets.ipynb #75be3cb2
 #| code-fold: true
 #| code-summary: "A canvas"
 _CANVAS = """
@@ -528,7 +528,7 @@ def _solvers(pipeline):
             found.append((name, name))
     return found
 
-# %% ../../nbs/notebook/01_widgets.ipynb #588473b0
+# %% ../../nbs/notebook/01_widgets.ipynb #687e2245
 def _judge_of(pipeline):
     "The judge of the package that knows these classes at this size, or None."
     config, names = pipeline.unet.config, list(pipeline.config.id2label.values())
@@ -610,7 +610,7 @@ class DigitStudio(_Panel):
     def _save_now(self):
         with self._errors_shown(): self._say(f"saved {self.save(self.file.value)}")
 
-# %% ../../nbs/notebook/01_widgets.ipynb #743f8646
+# %% ../../nbs/notebook/01_widgets.ipynb #99e2a065
 def _centred(ink):
     "Ink (1, 1, S, S) in [0, 1] as MNIST has it: 20/28 as long, its centre of mass in the middle."
     rows, columns = (ink[0, 0] > 0.1).nonzero(as_tuple=True)

@@ -52,7 +52,7 @@ def _control(kind, description, width="auto", tooltip="", **traits):
     make = getattr(ipywidgets, kind)
     return make(description=description, layout={"width": width}, tooltip=tooltip, **style, **traits)
 
-# %% ../../nbs/notebook/01_widgets.ipynb #cdfee6d4
+# %% ../../nbs/notebook/01_widgets.ipynb #a6c8c788
 #| code-fold: true
 #| code-summary: "A picture that can be clicked"
 _PICTURE = """
@@ -62,7 +62,8 @@ function render({ model, el }) {
     img.alt = model.get('alt');
     img.style.imageRendering = model.get('sharp') ? 'pixelated' : 'auto';
     if (model.get('src')) img.src = model.get('src');
-    el.replaceChildren(...(model.get('src') ? [img] : []));
+    if (!model.get('src')) img.remove();
+    else if (!img.parentNode) el.append(img); // put in again, it would lose the focus
   };
   img.style.maxWidth = '100%';
   model.on('change:src', show);
@@ -329,7 +330,7 @@ def wait(
         raise
     return self.result if self.state in ("stopped", "done") else None
 
-# %% ../../nbs/notebook/01_widgets.ipynb #7ff5da21
+# %% ../../nbs/notebook/01_widgets.ipynb #587cc08a
 @patch
 def _heed_stop_button(self:TrainingPanel):
     "While no cell is running, let an interrupt stop the panel that trains."
@@ -420,7 +421,7 @@ def _draw_samples(self:TrainingPanel):
     steps = f"steps {captions[0]} to {captions[-1]} from left to right"
     self._show(self.sample_picture, strip, f"Samples of {', '.join(names)}, {steps}")
 
-# %% ../../nbs/notebook/01_widgets.ipynb #521c5afc
+# %% ../../nbs/notebook/01_widgets.ipynb #75be3cb2
 #| code-fold: true
 #| code-summary: "A canvas"
 _CANVAS = """
@@ -527,7 +528,7 @@ def _solvers(pipeline):
             found.append((name, name))
     return found
 
-# %% ../../nbs/notebook/01_widgets.ipynb #fc4a7f18
+# %% ../../nbs/notebook/01_widgets.ipynb #687e2245
 def _judge_of(pipeline):
     "The judge of the package that knows these classes at this size, or None."
     config, names = pipeline.unet.config, list(pipeline.config.id2label.values())
@@ -609,7 +610,7 @@ class DigitStudio(_Panel):
     def _save_now(self):
         with self._errors_shown(): self._say(f"saved {self.save(self.file.value)}")
 
-# %% ../../nbs/notebook/01_widgets.ipynb #5b0bd538
+# %% ../../nbs/notebook/01_widgets.ipynb #99e2a065
 def _centred(ink):
     "Ink (1, 1, S, S) in [0, 1] as MNIST has it: 20/28 as long, its centre of mass in the middle."
     rows, columns = (ink[0, 0] > 0.1).nonzero(as_tuple=True)
@@ -728,7 +729,9 @@ def _settings_table(runs, root):
     table = table.drop(columns=list(_own_to_each), errors="ignore").map(_setting)
     table = table.loc[:, table.nunique() > 1]
     if table.empty: return "<p>No setting differs.</p>"
-    return "<p>Settings that differ</p>" + table.rename_axis(None).T.to_html(border=0)
+    table = table.T.rename_axis(index="setting", columns=None).reset_index()
+    rows = table.to_html(index=False, border=0, justify="left")
+    return f'<div style="width: fit-content"><p>Settings that differ</p>{rows}</div>'
 
 # %% ../../nbs/notebook/01_widgets.ipynb #abd57a13
 class RunComparer(_Panel):

@@ -239,7 +239,7 @@ class ClassRenderer(BasicMarkdownRenderer):
     ):
         super().__init__(sym, name=name, title_level=title_level)
         first, *others = self.docs.split("\n\n") # nbdev sets the first line in italics: make that the first sentence
-        self.docs = "\n\n".join([re.sub(r"([.:]) ", r"\1\n", " ".join(first.split()), count=1), *others])
+        self.docs = "\n\n".join([re.sub(r"\. ", ".\n", " ".join(first.split()), count=1), *others])
         if inspect.isclass(sym):
             maker = next(c for c in sym.__mro__ if "__init__" in vars(c))
             if maker.__module__.split(".")[0] in (sym.__module__.split(".")[0], "ccdiff"):
@@ -303,6 +303,7 @@ def drop_private(
 class DocsFirst(Processor):
     "What a cell defines is documented in order, and its source comes after."
     def begin(self):
+        "Put the cells in order."
         ordered, docs = [], []
         for cell in reversed(self.nb.cells):
             if cell.get("has_sd"):

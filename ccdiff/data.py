@@ -273,7 +273,7 @@ def label_font(
 #| code-fold: true
 def image_grid(
     images: torch.Tensor | np.ndarray | list, # (N, C, H, W), C 1 or 3: uint8, or float in [0, 1]; or PIL images
-    labels: torch.Tensor | list | None = None, # N whole numbers to write beside the tiles; None for none
+    labels: torch.Tensor | list | None = None, # (N,) whole numbers to write beside the tiles; None for none
     columns: int = 8,                # tiles in a row, at least 1
     class_names: list | None = None, # names, indexed by the labels; None writes the numbers
     scale: int = 1,                  # every pixel becomes scale × scale

@@ -272,7 +272,7 @@ def train(
     parser: Parser,           # for the words of its messages
     args: argparse.Namespace, # what it has parsed
 ) -> tuple:
-    "Train as the flags say; the exit code, and what `--json` prints."
+    "Train as the flags say; the exit code, and what `--json` prints. `CcdiffError` for what cannot be trained."
     if "describe_preset" in args:
         print(describe_preset(args.describe_preset))
         return 0, None

@@ -135,7 +135,7 @@ def denoise(
 @patch
 def get_label_ids(
     self:ClassConditionedPipeline,
-    label: int | str | list | np.ndarray | torch.Tensor, # a name or number, or several of them in one dimension
+    label: int | str | list | np.ndarray | torch.Tensor, # a name or number, or (N,) of them
 ) -> list:
     "The numbers of the classes, a list of int. `CcdiffError` for a class that the network does not know."
     values = label.tolist() if hasattr(label, "tolist") else label
@@ -181,7 +181,7 @@ def prepare_latents(
     n: int,                                     # how many images
     generators: torch.Generator | list | None,  # one for all, or one for each
     latents: torch.Tensor | None = None,        # the caller's noise (n, C, H, W), or None
-    image: torch.Tensor | list | None = None,   # (n, C, H, W) in [0, 1] or PIL to begin with; None for pure noise
+    image: torch.Tensor | list | None = None,   # of a shape that the call takes; None for pure noise
     begin: int = 0,                             # at which of the timesteps
 ) -> torch.Tensor:
     """Noise `(n, C, H, W)` in the scale that the scheduler starts from, or `image` with the noise of a timestep.
@@ -436,7 +436,7 @@ def _tile(images, columns, pad=2):
 # %% ../../nbs/model/03_pipeline.ipynb #c1f0aa13
 def sample_images(
     pipeline: ClassConditionedPipeline, # what to draw with
-    labels: list | np.ndarray | torch.Tensor, # one name or number per image
+    labels: list | np.ndarray | torch.Tensor, # (N,): one name or number per image
     num_inference_steps: int = 50, # steps from noise to image
     seed: int = 0,                 # image i is a function of (seed, i, its label)
     guidance_scale: float = 1.0,   # above 1, push towards the label; only for networks with a null class

@@ -504,7 +504,7 @@ class Outsiders:
     def __init__(self,
         part: ImageSet,   # of mnist_parts: what they learn from
         rest: ImageSet,   # what they compare with
-        places: torch.Tensor): # int64: fresh ones among rest, not to compare with
+        places: torch.Tensor): # int64 (N,): fresh ones among rest, not to compare with
         self.nets = [train_outsider(kind, part) for kind in OUTSIDERS]
         ink = to_ink(rest.images)
         features = image_features(self.nets, ink)

@@ -73,7 +73,7 @@ def _draw_curve(ax, points, run_id, style, smooth):
 
 # %% ../../nbs/track/03_report.ipynb #1ffe627e
 def histogram_map(
-    histograms: list,  # a sequence of `Histogram`s with any edges
+    histograms: list,  # a sequence of Histograms with any edges
     slices: int = 64,  # how many equal slices the whole range is cut into
 ) -> tuple:
     """`(edges, shares)`: edges (slices + 1,) of the whole range, and shares (slices, steps), 0 to 1: which part of

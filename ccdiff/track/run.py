@@ -65,7 +65,7 @@ class Run:
         fork_step: float | None = None,  # the last step of the parent that the fork's history has
         log_directory: str | Path | None = None,  # the folder of runs; None for $CCDIFF_RUNS_DIR or the default
         inherit_configs: bool = True,    # whether a fork has its parent's configs
-        resume: bool = False,            # continue the run `run_id`, which must exist
+        resume: bool = False,            # continue the run run_id, which must exist
         resume_step: float | None = None,  # resume after this step: what was logged later is hidden; None hides nothing
         log_with: str | None = None,     # trackers to log to as well, such as "wandb" or "wandb,tensorboard"
         **neptune_keywords,              # neptune-scale's other keywords, for the Neptune sink
@@ -248,7 +248,7 @@ def log_string_series(self:Run,
 
 @patch
 def log_histograms(self:Run,
-    histograms: dict,  # names and `Histogram`s, ours or neptune-scale's
+    histograms: dict,  # names and Histograms, ours or neptune-scale's
     step: float,              # an int or float, at least 0
     *,
     timestamp: datetime | None = None,  # when; None for now
@@ -265,7 +265,7 @@ def _copy(self:Run, file):
 
 @patch
 def log_files(self:Run,
-    files: dict,  # names and files: a path, bytes, a PIL image, a matplotlib figure or a `File` around one
+    files: dict,  # names and files: a path, bytes, a PIL image, a matplotlib figure or a File around one
     step: float,         # an int or float, at least 0
     *,
     timestamp: datetime | None = None,  # when; None for now
@@ -277,7 +277,7 @@ def log_files(self:Run,
 
 @patch
 def assign_files(self:Run,
-    files: dict,  # names and files, as in `log_files`
+    files: dict,  # names and files, as in log_files
 ):
     "Log one file under each name; a later one replaces it."
     if good := self._plain(files, self._copy, "files"):
@@ -285,7 +285,7 @@ def assign_files(self:Run,
 
 @patch
 def log_configs(self:Run,
-    data: object,  # a dict, dataclass object or `Namespace`, nested or not; None for nothing
+    data: object,  # a dict, dataclass object or Namespace, nested or not; None for nothing
     flatten: bool = False,           # Neptune's; nests are flattened anyway
     cast_unsupported: bool = False,  # Neptune's; what has no type of its own becomes text anyway
 ):
@@ -319,9 +319,9 @@ def remove_tags(self:Run,
 def log(self:Run,
     step: float | None = None,  # an int or float; needed with metrics
     timestamp: datetime | None = None,   # when; None for now
-    configs: dict | None = None,         # as in `log_configs`
-    metrics: dict | None = None,         # as in `log_metrics`
-    tags_add: dict | None = None,        # `{"sys/tags": [...]}` or `{"sys/group_tags": [...]}`
+    configs: dict | None = None,         # as in log_configs
+    metrics: dict | None = None,         # as in log_metrics
+    tags_add: dict | None = None,        # {"sys/tags": [...]} or {"sys/group_tags": [...]}
     tags_remove: dict | None = None,     # likewise
 ):
     "Neptune's older call for everything at once; prefer the ones above."
@@ -548,7 +548,7 @@ def _short_number(value):
     return f"{value:.10g}" if isinstance(value, (int, float)) else str(value)[:100]
 
 def settings_text(
-    settings: dict, # what an evaluation's images were drawn with, as `fetch_evaluations` has it
+    settings: dict, # what an evaluation's images were drawn with, as fetch_evaluations has it
 ) -> str:
     "The settings of an evaluation in words, such as `10 steps, DPMSolverMultistep, guidance 1.3 in 0.2 to 0.8`."
     words = []
@@ -567,7 +567,7 @@ def settings_text(
     return printable(", ".join(words))
 
 def evaluation_words(
-    evaluation: dict, # one of those that `fetch_evaluations` returns
+    evaluation: dict, # one of those that fetch_evaluations returns
 ) -> list:
     """A dict of texts for each judge, or one if there is none: step, settings, n, judge, is_digit, correct_digit,
     hand_writing, fd, fd_perfect; "" for what is not known."""

@@ -131,14 +131,15 @@ def find_source(
         raise CcdiffError("--global-step goes with --neptune-run-id; with --from write RUN@STEP.")
     if args.source: folder = resolve_checkpoint(args.source)
     else: folder = find_checkpoint(find_run(args.neptune_run_id), args.global_step)
+    folder = folder.resolve() # --from . has no name
     device, step = choose_device(args.device), None
     if (folder / "model_index.json").is_file(): pipeline = read_pipeline(folder).to(device)
     else:
         checkpoint = load_checkpoint(folder, device)
         pipeline, step = checkpoint.pipeline, checkpoint.step
 
-    name = folder.resolve().name
-    run_id = folder.parent.parent.name if folder.resolve().parent.parent.parent == runs_dir() else None
+    name, run = folder.name, folder.parent.parent
+    run_id = run.name if run.parent == runs_dir() else None
     title = name if step is None else f"{run_id or name} at step {step}"
     own = run_dir(run_id) / "evals" / name if run_id else Path("evals") / f"{name}-{weights_sha(pipeline.unet)[:8]}"
     return Source(pipeline, saved_config(folder), step or 0, title, Path(args.out or own), run_id)
@@ -256,8 +257,9 @@ def main(
 
     def work(args):
         if args.dry_run:
-            print(*dry_run(args), sep="\n")
-            return 0, None
+            lines = dry_run(args)
+            print(*lines, sep="\n")
+            return 0, {"dry_run": lines}
         try: return run_evaluation(args, argv)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"stopped; no answer is lost. Go on with\n  {resume_command(argv)}") from None

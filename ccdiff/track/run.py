@@ -454,6 +454,16 @@ def _goes_on(run_id, root):
     except CcdiffError:
         return False
 
+def _refuse_to_delete(runs, orphan_forks, root):
+    "Raise a `CcdiffError` for a run that goes on, and for one with forks that stay."
+    for run_id in runs:
+        forks = [fork for fork in find_forks(run_id, root) if fork not in runs]
+        if forks and not orphan_forks:
+            raise CcdiffError(f"run {run_id!r} is the parent of {', '.join(forks)}, which would lose the history that "
+                              "they inherited; delete them too, or say that they may lose it (--orphan-forks).")
+        if _goes_on(run_id, root):
+            raise CcdiffError(f"run {run_id!r} goes on: a process is logging to it. Stop it first.")
+
 def _empty_trash(trash):
     "Delete what was moved there, also by a deletion that was interrupted."
     shutil.rmtree(trash, ignore_errors=True)
@@ -475,17 +485,13 @@ def delete_runs(
     for run_id in runs:
         if not run_dir(run_id, root).is_dir():
             raise CcdiffError(f"there is no run {run_id!r} in {runs_dir(root)}.")
-        forks = [fork for fork in find_forks(run_id, root) if fork not in runs]
-        if forks and not orphan_forks:
-            raise CcdiffError(f"run {run_id!r} is the parent of {', '.join(forks)}, which would lose the history that "
-                              "they inherited; delete them too, or say that they may lose it (--orphan-forks).")
     with ExitStack() as stack:
         for run_id in runs:
             stack.enter_context(RunLock(run_id, root))
-            if _goes_on(run_id, root):
-                raise CcdiffError(f"run {run_id!r} goes on: a process is logging to it. Stop it first.")
+        _refuse_to_delete(runs, orphan_forks, root)
         if not agree():
             return False
+        _refuse_to_delete(runs, orphan_forks, root)  # somebody may have forked one while the question stood
         moved = {}
         try:
             trash.mkdir(exist_ok=True)

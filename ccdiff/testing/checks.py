@@ -49,10 +49,13 @@ def module_of(
             return found[1]
 
 def _imported_names(source):
-    "The names that a piece of Python defines at its top level, without those of patched methods."
-    symbols = symtable.symtable(source, "cell", "exec").get_symbols()
+    "The names that a piece of Python defines at its top level, without those of patched methods and those for types only."
+    tree = ast.parse(source)
+    tree.body = [node for node in tree.body
+                 if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")]
+    symbols = symtable.symtable(ast.unparse(tree), "cell", "exec").get_symbols()
     defined = [s.get_name() for s in symbols if s.is_assigned() or s.is_imported()]
-    functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     patched = {node.name for node in functions if patch_name(node) != node.name}
     return [name for name in defined if name not in patched]
 

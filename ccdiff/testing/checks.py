@@ -49,7 +49,7 @@ def module_of(
             return found[1]
 
 def _imported_names(source):
-    "The names that a piece of Python defines at its top level, without those of patched methods and those for types only."
+    "The names that a piece of Python defines at its top level, without patched methods and imports for types only."
     tree = ast.parse(source)
     tree.body = [node for node in tree.body
                  if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")]

@@ -8,8 +8,6 @@ __all__ = ['FORMATS', 'summarize', 'list_command', 'show_command', 'verify_comma
            'ui_command', 'sync_command', 'build_parser', 'main']
 
 # %% ../../nbs/commands/02_runs.ipynb #c9e88a73
-#| code-fold: true
-#| code-summary: "Imports"
 import argparse
 import json
 import math
@@ -560,7 +558,6 @@ def runs_list(
     return render_page("list.html", runs=runs, folder=runs_dir(root), live=True)
 
 # %% ../../nbs/commands/02_runs.ipynb #74082f18
-#| code-fold: true
 def report_server(
     runs: list | None = None, # ids of the runs to show; None for a list of all
     root: str | Path | None = None, # the runs directory; None for the default
@@ -675,7 +672,6 @@ def sync_command(
     return int(any(row["left"] for row in rows)), None
 
 # %% ../../nbs/commands/02_runs.ipynb #9545f19f
-#| code-fold: true
 _EPILOG = """exit codes:
   0    done; for verify: all is whole; for sync: nothing is left on disk
   1    verify found something wrong, sync left something on disk, or delete was answered no
@@ -709,7 +705,6 @@ def _epilog(name):
     return f"examples:\n  {_EXAMPLES[name]}\n\n{_EPILOG}"
 
 # %% ../../nbs/commands/02_runs.ipynb #f52d0f28
-#| code-fold: true
 def build_parser() -> Parser:
     "The flags of `ccdiff-runs`."
     what = "List, show, check, name, export, delete and publish runs."

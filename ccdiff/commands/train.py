@@ -74,7 +74,6 @@ def add_flag(
                            metavar=METAVARS.get(name, by_type), help=help, **common)
 
 # %% ../../nbs/commands/00_train.ipynb #4be288ab
-#| code-fold: true
 EPILOG = """presets (--preset NAME --help shows all that one sets, --describe-preset NAME what it changes):
   fast      the default: a small network, flow prediction, Muon; 2,700 steps of 64 images of MNIST
   quick     fast for a first look: 900 steps of 32 of the bundled digits, nothing is downloaded; ends with a score
@@ -202,7 +201,6 @@ def evaluate_run(
                                   folder=run_dir(trainer.run_id) / "evals" / f"step_{trainer.step:06d}")
 
 # %% ../../nbs/commands/00_train.ipynb #6d3460e0
-#| code-fold: true
 def next_commands(
     trainer: object, # a Trainer
     result: object,  # what its fit returned

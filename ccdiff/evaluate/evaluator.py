@@ -269,7 +269,6 @@ def __repr__(self:Report):
     return "\n".join("\n".join(textwrap.wrap(line, 116, subsequent_indent="    ")) for line in lines)
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #2275dc82
-#| code-fold: true
 SETTINGS = ("dataset", "protocol", "n", "scheduler", "num_inference_steps", "guidance_scale", "guidance_interval",
             "seed") # what can differ between two evaluations of a network
 
@@ -359,7 +358,6 @@ class EvaluationLog:
         return self.root if judge == "gemini" else f"{self.root}/{judge}"
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #5eee6e17
-#| code-fold: true
 def _pil(image):
     "A uint8 (C, H, W) tensor as a PIL image."
     array = image.permute(1, 2, 0).numpy()
@@ -508,7 +506,6 @@ def for_run(
     return cls(dataset or saved.get("dataset", "mnist"), recipe=sampling_recipe(saved), loading=loading, **options)
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #30b768fc
-#| code-fold: true
 @patch
 def evaluate_images(
     self:Evaluator,
@@ -759,7 +756,6 @@ class Comparison(list):
         return "\n".join(lines)
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #5f0dd613
-#| code-fold: true
 def compare(
     a: Report | str | Path | dict, # a report as read_report takes it, or what it returned
     b: Report | str | Path | dict, # another one, which may be better

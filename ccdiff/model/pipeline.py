@@ -259,7 +259,6 @@ class ClassConditionedPipelineOutput(BaseOutput):
     class_labels: torch.Tensor # (B,) int64 on the CPU
 
 # %% ../../nbs/model/03_pipeline.ipynb #0fdd5620
-#| code-fold: true
 def _check_generators(given, seed, n):
     "The generator, or one for each of `n` images, or `None`; a `CcdiffError` for anything else."
     if given is not None and seed is not None:

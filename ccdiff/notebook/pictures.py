@@ -6,8 +6,6 @@
 __all__ = ['class_sheet', 'Film', 'denoising', 'slerp', 'between_seeds', 'BlendedUnet', 'blend_classes', 'between_classes']
 
 # %% ../../nbs/notebook/00_pictures.ipynb #78ae379b
-#| code-fold: true
-#| code-summary: "Imports"
 import inspect
 import io
 from collections.abc import Iterable

@@ -6,8 +6,6 @@
 __all__ = ['TrainingPanel', 'DigitStudio', 'RunComparer', 'WatcherExplorer']
 
 # %% ../../nbs/notebook/01_widgets.ipynb #4277ccf5
-#| code-fold: true
-#| code-summary: "Imports"
 import base64
 import contextlib
 import html
@@ -53,8 +51,6 @@ def _control(kind, description, width="auto", tooltip="", **traits):
     return make(description=description, layout={"width": width}, tooltip=tooltip, **style, **traits)
 
 # %% ../../nbs/notebook/01_widgets.ipynb #a6c8c788
-#| code-fold: true
-#| code-summary: "A picture that can be clicked"
 _PICTURE = """
 function render({ model, el }) {
   const img = document.createElement('img');
@@ -95,8 +91,6 @@ class _Picture(anywidget.AnyWidget):
     event = traitlets.Dict().tag(sync=True)
 
 # %% ../../nbs/notebook/01_widgets.ipynb #53d22cdd
-#| code-fold: true
-#| code-summary: "The line at the foot"
 _STATUS = """
 function render({ model, el }) {
   const set = (e, all) => {
@@ -422,8 +416,6 @@ def _draw_samples(self:TrainingPanel):
     self._show(self.sample_picture, strip, f"Samples of {', '.join(names)}, {steps}")
 
 # %% ../../nbs/notebook/01_widgets.ipynb #75be3cb2
-#| code-fold: true
-#| code-summary: "A canvas"
 _CANVAS = """
 function render({ model, el }) {
   const size = model.get('size'), scale = Math.max(1, Math.round(252 / size)), side = size * scale;
@@ -538,7 +530,6 @@ def _judge_of(pipeline):
         if card["classes"] == names and shape == (config.image_channels, config.sample_size): return judge
 
 # %% ../../nbs/notebook/01_widgets.ipynb #46e41b81
-#| code-fold: true
 class DigitStudio(_Panel):
     """Draw with a model by turning knobs, from noise or from a drawing. Every image is `pipeline(label, seed=…)`, for
     the seed above it.

@@ -7,7 +7,7 @@ __all__ = ['HIDDEN', 'module_of', 'package_mode', 'check_titles', 'check_require
            'ClassRenderer', 'only_imports', 'fold_code', 'drop_private', 'DocsFirst', 'Lookup', 'LinkNames',
            'page_anchors', 'check_anchors', 'page_links', 'Site', 'check_menu', 'check_version', 'check_pages',
            'visible_cells', 'missing_alts', 'stored_widgets', 'long_lines', 'cell_names', 'undefined_names',
-           'mixed_imports', 'untyped_parameters', 'check_page_style']
+           'mixed_imports', 'untyped_parameters', 'quarto_in_exports', 'check_page_style']
 
 # %% ../../nbs/testing/04_checks.ipynb #3ebf0dc8
 import ast
@@ -283,13 +283,14 @@ def only_imports(
 def fold_code(
     cell: NbCell, # of a notebook that nbdev processes
 ):
-    "Fold imports, open exported sources, and leave a cell that says `code-fold` as it says."
+    "Fold imports and exported sources that say `fold`, open the others, and leave a cell that says `code-fold`."
     directives = cell.directives_
     if cell.cell_type != "code" or cell_lang(cell) != "python" or "code-summary:" in directives:
         return
     lines = []
     if "exports" in directives:
-        lines = ["code-fold: show", 'code-summary: "Exported source"']
+        state = "true" if "fold" in directives else "show"
+        lines = [f"code-fold: {state}", 'code-summary: "Exported source"']
     if only_imports(cell.source):
         lines = ["code-fold: true", f'code-summary: "Imports{" of the module" if "exports" in directives else ""}"']
     if "code-fold:" in directives:
@@ -667,6 +668,18 @@ def untyped_parameters(
                     problems.append(f"{name} has backticks in the comment behind {parameter!r}")
     return problems
 
+def quarto_in_exports(
+    notebook: str | Path, # path of a notebook
+) -> list:
+    "Exported cells with a directive of Quarto's, which would stand in the module as a comment."
+    problems = []
+    for i, cell in enumerate(read_nb(notebook).cells):
+        directives = extract_directives(cell, remove=False) if cell.cell_type == "code" else {}
+        quarto = [name for name in directives if name.endswith(":")]
+        if quarto and directives.keys() & {"export", "exports", "exporti"}:
+            problems.append(f"cell {i} is exported and says {quarto[0]} which would stand in the module; say fold")
+    return problems
+
 # %% ../../nbs/testing/04_checks.ipynb #6ba6fa32
 def check_page_style(
     notebooks="nbs", # the folder of the notebooks, or one of them
@@ -683,7 +696,7 @@ def check_page_style(
             found.append(f"has the title {title!r}, which begins with a small letter")
         checks = [missing_alts, stored_widgets, long_lines, undefined_names]
         if module_of(book):
-            checks += [mixed_imports, untyped_parameters]
+            checks += [mixed_imports, untyped_parameters, quarto_in_exports]
         for check in checks:
             found += check(book)
         problems += [f"{book}: {problem}" for problem in found]

@@ -7,8 +7,6 @@ __all__ = ['plot_curves', 'histogram_map', 'plot_histograms', 'show_images_strip
            'report_html', 'report', 'show_report']
 
 # %% ../../nbs/track/03_report.ipynb #82e1b8d8
-#| code-fold: true
-#| code-summary: "Imports"
 import functools
 import html
 import io

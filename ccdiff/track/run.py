@@ -7,8 +7,6 @@ __all__ = ['strict', 'Run', 'git_commit', 'environment', 'edit_tags', 'rename_ru
            'fetch_evaluations', 'settings_text', 'evaluation_words', 'File', 'Histogram']
 
 # %% ../../nbs/track/02_run.ipynb #57e44643
-#| code-fold: true
-#| code-summary: "Imports"
 import atexit
 import logging
 import json

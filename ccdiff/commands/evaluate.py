@@ -146,13 +146,13 @@ def find_source(
 # %% ../../nbs/commands/03_evaluate.ipynb #5742594a
 def cost_lines(
     args: argparse.Namespace, # of build_parser
-    num_classes: int = 10,    # how many classes are drawn
+    class_names: list,        # the classes that are drawn
 ) -> list:
     "A table of requests, minutes, tokens and dollars, as lines of text. `CcdiffError` for numbers out of range."
     from ccdiff.evaluate.gemini import DEFAULT_MODEL, cost_table
     options = {"model": DEFAULT_MODEL, "rpm": 20, "prompts": "original", "joint": False,
                "votes": 1} | gemini_options(args)
-    n = num_classes * check_int("n_samples", args.n_samples, 1) + check_int("controls", args.controls, 0)
+    n = len(class_names) * check_int("n_samples", args.n_samples, 1) + check_int("controls", args.controls, 0)
     rpm, votes = check_int("gemini_api_rpm", options["rpm"], 1), check_int("votes", options["votes"], 1)
     lines = [f"{options['model']}, {rpm} requests a minute, {n} images ({args.controls} of them controls), "
              f"{votes} vote(s);",
@@ -160,7 +160,7 @@ def cost_lines(
              f"  {'':17}{'requests':>9}{'minutes':>9}{'tokens in':>11}{'tokens out':>11}{'dollars':>9}"]
     # joint: controls are also asked question by question, to see whether the answers influence each other
     for way, separate, joint in [("three questions", 3 * n, 0), ("joint", 3 * args.controls, n)]:
-        parts = [cost_table(count * votes, rpm, options["model"], joint=whole, prompts=options["prompts"])
+        parts = [cost_table(count * votes, rpm, options["model"], whole, options["prompts"], class_names)
                  for count, whole in ((separate, False), (joint, True)) if count]
         mark = ">" if (way == "joint") == options["joint"] else " "
         total = {name: "?" if None in (found := [part[name] for part in parts]) else round(sum(found), 3)
@@ -174,8 +174,9 @@ def dry_run(
 ) -> list:
     """What `--dry-run` prints, as lines: the cost, or why Gemini would not be asked.
     `CcdiffError` as `find_source` and `cost_lines`."""
-    num_classes = find_source(args).pipeline.unet.config.num_classes if args.neptune_run_id or args.source else 10
-    lines = cost_lines(args, num_classes)
+    class_names = list("0123456789")
+    if args.neptune_run_id or args.source: class_names = list(find_source(args).pipeline.config.id2label.values())
+    lines = cost_lines(args, class_names)
     if args.judge in ("local", "none"): return [f"Gemini would not be asked: --judge {args.judge}."]
     if args.replay is not None: return ["Gemini would not be asked: --replay uses stored answers."]
     if args.judge == "auto" and not os.environ.get("GEMINI_API_KEY", "").strip():
@@ -222,7 +223,8 @@ def run_evaluation(
     if report.status != "complete":
         advice = "Once that is fixed, go" if report.status == "failed" else "Go"
         print(f"\n{report.status}: no answer is lost. {advice} on with\n  {resume_command(argv)}", file=sys.stderr)
-    result = results(report) | {"run_id": source.run_id, "step": source.step, "comparison": comparison}
+    result = results(report) | {"run_id": source.run_id, "step": source.step}
+    if before: result["comparison"] = {"notes": comparison.notes, "rows": comparison}
     return {"complete": 0, "partial": 3, "failed": 2}[report.status], result
 
 def results(

@@ -53,13 +53,14 @@ def summarize(
 ) -> dict:
     """What the list says of a run: run, experiment, state, step (the last one), loss (the last one), correct and fd (of
     its newest step with an evaluation: the share of digits that the judge reads as asked for, and the Fréchet
-    distance), checkpoints (their steps), size (bytes on disk), parent, parent_step, created, tags. What is not known
-    is None.
+    distance), evaluations (what `fetch_evaluations` finds), checkpoints (their steps), size (bytes on disk), parent,
+    parent_step, created, tags. What is not known is None.
 
     A damaged record is a state."""
     folder = run_dir(run_id, root)
     unknown = ["experiment", "step", "loss", "correct", "fd", "parent", "parent_step", "created"]
-    row = {"run": run_id, "state": "no record", "size": _bytes(folder), "tags": []} | dict.fromkeys(unknown)
+    row = {"run": run_id, "state": "no record", "size": _bytes(folder), "tags": [], "evaluations": []}
+    row |= dict.fromkeys(unknown)
     row["checkpoints"] = [checkpoint_step(path) for path in list_checkpoints(run_id, root)]
     try:
         if parent := read_parent(run_id, root):
@@ -74,7 +75,8 @@ def summarize(
         row["step"] = last_step(run_id, root)
         if known.get("sys/forking/parent"):
             row["parent"], row["parent_step"] = known["sys/forking/parent"], known["sys/forking/step"]
-        if evaluation := _newest(fetch_evaluations([run_id], root)):
+        row["evaluations"] = fetch_evaluations([run_id], root)
+        if evaluation := _newest(row["evaluations"]):
             scores = evaluation["scores"].get("local") or evaluation["scores"].get("gemini") or {}
             row["correct"], row["fd"] = scores.get("correct_digit"), evaluation["metrics"].get("fd")
     except (CcdiffError, sqlite3.Error) as error:
@@ -356,7 +358,6 @@ def show_command(
     known = fetch_runs_table([run_id], root=root).iloc[0].to_dict() if readable else {}
     values = _last_values(run_id, root) if readable else {}
     configs = {name: value for name, value in known.items() if not name.startswith("sys/") and name not in values}
-    evaluations = fetch_evaluations([run_id], root) if readable else []
     checkpoints = _look_at_checkpoints(run_id, root, not args.no_verify)
 
     began = ""
@@ -373,11 +374,11 @@ def show_command(
         text = str if args.everything else lambda value: _short(value, max(20, (width or 120) - 60))
         shown = configs if args.everything else {k: v for k, v in configs.items() if not k.startswith("evals/")}
         lines += [f"\nconfigs ({len(shown)})", *_show_configs(shown, text, width)]
-        lines += _show_evaluations(evaluations) + _show_values(values, text, args.everything)
+        lines += _show_evaluations(row["evaluations"]) + _show_values(values, text, args.everything)
     print("\n".join(lines + _show_checkpoints(checkpoints)))
     last = {name: {"step": step, "value": value} for name, (step, value) in values.items()}
-    return 0, _plain(row | {"folder": head["folder"], "configs": configs, "evaluations": evaluations,
-                            "last_values": last, "checkpoints": checkpoints})
+    return 0, _plain(row | {"folder": head["folder"], "configs": configs, "last_values": last,
+                            "checkpoints": checkpoints})
 
 # %% ../../nbs/commands/02_runs.ipynb #6da1a3da
 def verify_command(
@@ -413,7 +414,9 @@ def tag_command(
 ) -> tuple:
     """`ccdiff-runs tag RUN +a -b`: add and remove tags, and print those that the run has then. (0, None). Raises
     `CcdiffError` for a word that begins with neither sign."""
-    wrong = [word for word in args.tags if word[:1] not in ("+", "-") or len(word) < 2 or word.startswith("--")]
+    if flags := [word for word in args.tags if word.startswith("--")]:
+        raise CcdiffError(f"{flags[0]} must stand before the run: ccdiff-runs tag {flags[0]} … RUN +good.")
+    wrong = [word for word in args.tags if word[:1] not in ("+", "-") or len(word) < 2]
     if wrong:
         raise CcdiffError(f"{wrong[0]!r} does not say what to do: +{wrong[0].lstrip('+-') or 'good'} adds a tag, "
                           f"-{wrong[0].lstrip('+-') or 'good'} removes it.")
@@ -499,7 +502,9 @@ def export_command(
     runs = list(dict.fromkeys(find_run(text, args.runs_dir) for text in args.runs))
     out = Path(args.out).expanduser().absolute() if args.out else None
     ending = out.suffix.lstrip(".").lower() if out else ""
-    format = check_choice("--format", args.format or (ending if ending in FORMATS else "csv"), FORMATS)
+    if ending and not args.format and ending not in FORMATS:
+        raise CcdiffError(f"{out.name} ends in none of .csv, .json and .parquet; rename it, or say which --format.")
+    format = check_choice("--format", args.format or ending or "csv", FORMATS)
     if format == "parquet" and not out:
         raise CcdiffError("Parquet is not for a terminal; name a file: --out metrics.parquet.")
     if format == "parquet" and find_spec("pyarrow") is None:
@@ -525,12 +530,8 @@ def _sentence(error):
         return f"a record cannot be read ({error}); `ccdiff-runs verify` says which."
     return printable(error)
 
-def _score_words(run_id, root):
+def _score_words(evaluations):
     "The newest evaluation in a few words, with how many others there are, and its settings."
-    try:
-        evaluations = fetch_evaluations([run_id], root)
-    except CcdiffError:
-        return "", ""
     if not evaluations:
         return "", ""
     row = evaluation_words(_newest(evaluations))[0]
@@ -550,7 +551,7 @@ def runs_list(
     runs = []
     for row in rows:
         began = f"{row['created']:%Y-%m-%d %H:%M}" if row["created"] else ""
-        scores, settings = ("", "") if row["state"] == "no record" else _score_words(row["run"], root)
+        scores, settings = _score_words(row["evaluations"])
         runs.append({"id": row["run"], "experiment": row["experiment"] or "", "state": row["state"],
                      "step": _number(row["step"]), "loss": _number(row["loss"]), "created": began,
                      "scores": scores, "settings": settings, "parent": _fork_point(row),

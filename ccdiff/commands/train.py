@@ -273,7 +273,7 @@ def train(
     "Train as the flags say; the exit code, and what `--json` prints. `CcdiffError` for what cannot be trained."
     if "describe_preset" in args:
         print(describe_preset(args.describe_preset))
-        return 0, None
+        return 0, TrainConfig.preset(args.describe_preset).to_dict()
     config = config_of_flags(vars(args))
     if config.ask_before_epoch and (args.quiet or args.json or not sys.stdin.isatty()):
         raise CcdiffError("ask_before_epoch=True asks on the terminal, but --quiet or --json is on, or standard input "

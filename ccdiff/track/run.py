@@ -477,7 +477,7 @@ def delete_runs(
 ) -> bool:
     """Delete runs with all their files, all of them or none; whether they are deleted. Raises `CcdiffError` for a run
     that is not there, one that goes on, and one with forks that stay. POSIX only, as locks are."""
-    trash = runs_dir(root) / ".trash"
+    runs, trash = list(dict.fromkeys(runs)), runs_dir(root) / ".trash"
     if trash.is_symlink():
         raise CcdiffError(f"{trash} is a symbolic link, which is not followed.")
     for run_id in runs:

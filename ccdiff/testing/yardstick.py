@@ -33,8 +33,8 @@ from ..data import ImageSet, load_images, split_images
 from ..evaluate.judge import LocalJudge, blur, negatives, warp
 from ..evaluate.metrics import (
     FEATURE_NETS, PROTOCOL, FeatureNet, Metrics, Reference, Seen, assemble, class_moments, class_pixels,
-    distance_metrics, draw_by_class, feature_scale, frechet_distance, frozen_floors, image_features, limit_features, measure,
-    nearest_distances, pair_metrics, pixel_statistics, scale_counts, to_ink)
+    distance_metrics, draw_by_class, feature_scale, frechet_distance, frozen_floors, image_features,
+    limit_features, measure, nearest_distances, pair_metrics, pixel_statistics, scale_counts, to_ink)
 from .benchmarks import draw_samples, parse_sampler, sampler_arguments
 from ..torch_utils import generator
 from ..train.callbacks import Callback

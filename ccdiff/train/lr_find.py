@@ -97,5 +97,5 @@ def lr_find(
             found.losses.append(loss)
             if found.smooth[-1] > 4 * found.smooth.min(): break
     if not found.losses:
-        raise CcdiffError("the first loss is not finite, before any step was taken: look at the images and the network.")
+        raise CcdiffError("the first loss is not finite, before any step is taken: look at the images and the network.")
     return found

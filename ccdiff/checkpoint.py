@@ -29,8 +29,8 @@ from .torch_utils import choose_device, pack_state, unpack_state
 
 # %% ../nbs/05_checkpoint.ipynb #2c2b41d8
 def unwrap_model(
-    network, # a network, perhaps compiled or distributed
-):
+    network: torch.nn.Module, # perhaps compiled or distributed
+) -> torch.nn.Module:
     "The network itself, without what `torch.compile` and distributed training wrap around it."
     network = extract_model_from_parallel(network, keep_torch_compile=False)
     return getattr(network, "_orig_mod", network) # it was compiled first and distributed then
@@ -70,11 +70,11 @@ def _write(path, pipeline, document, states, model=None):
 @patch
 def save_training_state(
     self:ClassConditionedPipeline,
-    save_directory, # the folder; a training state that is there is replaced when the new one is complete
-    optimizer=None, # the optimizer that trains pipeline.unet
+    save_directory: str | Path, # the folder; a training state that is there is replaced when the new one is complete
+    optimizer: torch.optim.Optimizer | None = None, # the optimizer that trains pipeline.unet
     epoch: int = 0, # passes over the data so far, at least 0
     step: int = 0,  # steps so far, at least 0
-    loss=None,      # the last loss: a number or a tensor of one
+    loss: float | torch.Tensor | None = None, # the last loss: a number or a tensor ()
     **extra,        # anything else made of numbers, strings, lists, dicts and tensors, e.g. a schedule's state_dict()
 ) -> Path:
     """Write everything that `load_training_state` needs to one folder, all or nothing; returns its path.
@@ -146,8 +146,8 @@ def _read(path):
 
 # %% ../nbs/05_checkpoint.ipynb #f3590928
 def load_checkpoint(
-    path,        # a folder of save_checkpoint or save_training_state
-    device=None, # a torch.device or its name, where to put the pipeline; None to leave it on the CPU
+    path: str | Path, # a folder of save_checkpoint or save_training_state
+    device: str | torch.device | None = None, # where to put the pipeline; None to leave it on the CPU
 ) -> Checkpoint:
     """Verify a checkpoint and load it.
 
@@ -194,9 +194,9 @@ def _tie_optimizer(optimizer, network, checkpoint):
 @patch(cls_method=True)
 def load_training_state(
     cls:ClassConditionedPipeline,
-    load_directory, # what save_training_state wrote, or a checkpoint of the trainer
-    optimizer=None, # an optimizer made like the one saved: it is tied to the loaded network and restored
-    device=None,    # where to put the network; None for the CPU
+    load_directory: str | Path, # what save_training_state wrote, or a checkpoint of the trainer
+    optimizer: torch.optim.Optimizer | None = None, # made like the one saved: it is tied to the loaded network
+    device: str | torch.device | None = None, # where to put the network; None for the CPU
 ) -> tuple:
     """`(pipeline, state)`, to go on training.
 
@@ -241,17 +241,17 @@ def set_rng_state(
 
 # %% ../nbs/05_checkpoint.ipynb #b00717a2
 def save_checkpoint(
-    path,             # the step folder to make, from create_checkpoint_path
-    pipeline,         # the pipeline with the weights to sample with: the averaged ones if there is an EMA
+    path: str | Path, # the step folder to make, from create_checkpoint_path
+    pipeline: ClassConditionedPipeline, # with the weights to sample with: the averaged ones if there is an EMA
     *,
     state: dict,      # what JSON can hold: configuration, epoch, loss, …; "step" is added
-    model=None,       # the training network or its state dict, if its weights are not the pipeline's
-    optimizer=None,   # the optimizer, or its state dict
-    lr_scheduler=None,# the learning-rate schedule, or its state dict
-    ema=None,         # the EMA, or its state dict
-    scaler=None,      # the gradient scaler, or its state dict
-    rng=None,         # from rng_state, or a dict of them by process
-    extra=None,       # a dict of tensors, numbers, strings, lists and dicts
+    model: torch.nn.Module | dict | None = None, # the training network, if its weights are not the pipeline's
+    optimizer: torch.optim.Optimizer | dict | None = None, # the optimizer, or its state dict
+    lr_scheduler: object | None = None, # the learning-rate schedule, or its state dict
+    ema: object | None = None,    # the EMA, or its state dict
+    scaler: object | None = None, # the gradient scaler, or its state dict
+    rng: dict | None = None,      # from rng_state, or a dict of them by process
+    extra: dict | None = None,    # tensors, numbers, strings, lists and dicts
     overwrite: bool = False, # replace a good checkpoint of the same step
 ) -> Path:
     """Write one checkpoint, durably and all at once; returns its path.
@@ -277,9 +277,9 @@ def save_checkpoint(
 
 # %% ../nbs/05_checkpoint.ipynb #3458b7da
 def load_pipeline(
-    source,      # "RUN@STEP", "RUN", or the folder of a checkpoint, a training state, a run or a pipeline
-    device=None, # where to put it; None to choose
-    root=None,   # the runs directory; None for the default
+    source: str | Path, # RUN@STEP, RUN, or the folder of a checkpoint, a training state, a run or a pipeline
+    device: str | torch.device | None = None, # where to put it; None to choose
+    root: str | Path | None = None, # the runs directory; None for the default
 ) -> ClassConditionedPipeline:
     """The pipeline that `source` means, on the device; `config.id2label` holds the names of its classes.
 

@@ -34,7 +34,6 @@ from .core import CcdiffError, atomic_write, check_choice, check_int, check_numb
 from .torch_utils import generator
 
 # %% ../nbs/02_data.ipynb #ec679d8b
-#| code-fold: true
 def _as_pixels(images):
     "`images` as uint8 `(N, C, H, W)`: 1 or 3 channels, square, at least one. `CcdiffError` for anything else."
     if isinstance(images, np.ndarray) and images.dtype != object:
@@ -67,7 +66,6 @@ def _as_pixels(images):
     return images
 
 # %% ../nbs/02_data.ipynb #4f6d9c14
-#| code-fold: true
 def _as_labels(labels, n, class_names):
     "`labels` as int64 `(n,)`, each the position of a class name. `CcdiffError` for anything else."
     try:
@@ -223,7 +221,6 @@ def denormalize(
     return images.float().nan_to_num(-1).add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 # %% ../nbs/02_data.ipynb #4eef81ad
-#| code-fold: true
 def _as_tiles(images):
     "uint8 `(N, H, W)` or `(N, H, W, 3)` on the CPU, of whatever `image_grid` takes."
     images = getattr(images, "images", images) # a pipeline's output, or an ImageSet
@@ -247,7 +244,6 @@ def _as_tiles(images):
     return images.permute(0, 2, 3, 1).squeeze(-1).numpy()
 
 # %% ../nbs/02_data.ipynb #a4d2644a
-#| code-fold: true
 @lru_cache
 def label_font(
     text: str, # what is to be written
@@ -270,10 +266,9 @@ def label_font(
     return None
 
 # %% ../nbs/02_data.ipynb #959accad
-#| code-fold: true
 def image_grid(
     images: torch.Tensor | np.ndarray | list, # (N, C, H, W), C 1 or 3: uint8, or float in [0, 1]; or PIL images
-    labels: torch.Tensor | list | None = None, # N whole numbers to write beside the tiles; None for none
+    labels: torch.Tensor | list | None = None, # (N,) whole numbers to write beside the tiles; None for none
     columns: int = 8,                # tiles in a row, at least 1
     class_names: list | None = None, # names, indexed by the labels; None writes the numbers
     scale: int = 1,                  # every pixel becomes scale × scale
@@ -455,7 +450,6 @@ def data_dir(
     return Path(root).expanduser().resolve() if root else runs_dir().parent / "data"
 
 # %% ../nbs/02_data.ipynb #f338da16
-#| code-fold: true
 _torchvision_sets = { # name: torchvision's class, the folder or file it makes, and the options it needs
     "mnist": ("MNIST", "MNIST/raw", {}),
     "fashion_mnist": ("FashionMNIST", "FashionMNIST/raw", {}),
@@ -512,7 +506,6 @@ def _as_image_set(found, name, split):
     return ImageSet(images.contiguous(), labels, class_names, name, split, writers)
 
 # %% ../nbs/02_data.ipynb #ea5a52b0
-#| code-fold: true
 _deep = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F") # Pillow's modes of more than 8 bits
 
 def _with_opacity(image):
@@ -602,7 +595,6 @@ class _Pictures:
             yield i, found
 
 # %% ../nbs/02_data.ipynb #56c1cd98
-#| code-fold: true
 @patch
 def survey(self:_Pictures):
     "The first look: `(positions that can be read, ground or None, white)`. `CcdiffError` for several sizes."
@@ -643,7 +635,6 @@ def _colour(background):
                           "give a name such as white or black, or #rrggbb.") from None
 
 # %% ../nbs/02_data.ipynb #4e1eb3d0
-#| code-fold: true
 @patch
 def read(self:_Pictures):
     "The second look: `(uint8 (M, C, H, W), the M positions)`; one channel if none has a colour."
@@ -670,7 +661,6 @@ def read(self:_Pictures):
     return torch.from_numpy(images[:len(kept)]), kept
 
 # %% ../nbs/02_data.ipynb #70c36d61
-#| code-fold: true
 _cache_after = 2.0 # seconds of reading that make a set worth keeping
 
 @patch
@@ -702,7 +692,6 @@ def read_cached(
     return images, kept
 
 # %% ../nbs/02_data.ipynb #bc7e4119
-#| code-fold: true
 _suffixes = {".png", ".apng", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".avif", ".jp2", ".tif", ".tiff",
              ".tga", ".ppm", ".pgm", ".pbm", ".pnm"}
 _not_data = {"__macosx", "@eadir", "thumbnails", "thumbs"} # folders of other programs
@@ -738,7 +727,6 @@ def _image_files(folder, root):
     return sorted(images), sorted(others)
 
 # %% ../nbs/02_data.ipynb #dc0a3485
-#| code-fold: true
 _part_names = {"train": "train", "training": "train", "test": "test", "testing": "test",
                "val": "val", "valid": "val", "validation": "val", "dev": "val"}
 
@@ -784,7 +772,6 @@ def _cut(image_set, split, is_part):
     return image_set.subset(out if split == "test" else ~out, split)
 
 # %% ../nbs/02_data.ipynb #502563c9
-#| code-fold: true
 def _load_folder(folder, split, root, options):
     "The pictures below `folder/<class>/` or `folder/<part>/<class>/`, sorted by name, as one `ImageSet`."
     folder = folder.resolve()
@@ -832,7 +819,6 @@ def _load_folder(folder, split, root, options):
     return _cut(ImageSet(images, labels, list(classes), folder.name), split, is_part)
 
 # %% ../nbs/02_data.ipynb #e4aca4df
-#| code-fold: true
 def _hf_dataset(source, config):
     "{part: `datasets.Dataset`} of a name on the hub or a local folder."
     try:
@@ -940,7 +926,6 @@ def toy_images(
     return ImageSet(images, labels, ["horizontal", "vertical", "disc"], "toy", "all")
 
 # %% ../nbs/02_data.ipynb #a1c4df7c
-#| code-fold: true
 DATASETS = (*_torchvision_sets, "digits", "toy") # the names that `load_images` knows
 
 def load_images(

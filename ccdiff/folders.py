@@ -185,7 +185,6 @@ def seal_checkpoint(
     fsync(folder)
 
 # %% ../nbs/04_folders.ipynb #35aedfbf
-#| code-fold: true
 def _read_manifest(path):
     """The manifest of a checkpoint folder as a dict whose entries have the right types; raises `CcdiffError` for
     anything else."""

@@ -7,8 +7,6 @@ __all__ = ['COLORS', 'MARKERS', 'png', 'data_url', 'side_by_side', 'line_style',
            'plot_histogram', 'check_image_path', 'save_image']
 
 # %% ../nbs/03_plots.ipynb #7f7c3907
-#| code-fold: true
-#| code-summary: "Imports"
 import base64
 import io
 from collections.abc import Iterable

@@ -8,8 +8,6 @@ __all__ = ['FORMATS', 'summarize', 'list_command', 'show_command', 'verify_comma
            'ui_command', 'sync_command', 'build_parser', 'main']
 
 # %% ../../nbs/commands/02_runs.ipynb #c9e88a73
-#| code-fold: true
-#| code-summary: "Imports"
 import argparse
 import json
 import math
@@ -54,13 +52,15 @@ def summarize(
     root: str | Path | None = None, # the runs directory; None for the default
 ) -> dict:
     """What the list says of a run: run, experiment, state, step (the last one), loss (the last one), correct and fd (of
-    its newest step with an evaluation: the share of digits that the judge reads as asked for, and the Fréchet distance), checkpoints
-    (their steps), size (bytes on disk), parent, parent_step, created, tags. What is not known is None.
+    its newest step with an evaluation: the share of digits that the judge reads as asked for, and the Fréchet
+    distance), evaluations (what `fetch_evaluations` finds), checkpoints (their steps), size (bytes on disk), parent,
+    parent_step, created, tags. What is not known is None.
 
     A damaged record is a state."""
     folder = run_dir(run_id, root)
     unknown = ["experiment", "step", "loss", "correct", "fd", "parent", "parent_step", "created"]
-    row = {"run": run_id, "state": "no record", "size": _bytes(folder), "tags": []} | dict.fromkeys(unknown)
+    row = {"run": run_id, "state": "no record", "size": _bytes(folder), "tags": [], "evaluations": []}
+    row |= dict.fromkeys(unknown)
     row["checkpoints"] = [checkpoint_step(path) for path in list_checkpoints(run_id, root)]
     try:
         if parent := read_parent(run_id, root):
@@ -75,7 +75,8 @@ def summarize(
         row["step"] = last_step(run_id, root)
         if known.get("sys/forking/parent"):
             row["parent"], row["parent_step"] = known["sys/forking/parent"], known["sys/forking/step"]
-        if evaluation := _newest(fetch_evaluations([run_id], root)):
+        row["evaluations"] = fetch_evaluations([run_id], root)
+        if evaluation := _newest(row["evaluations"]):
             scores = evaluation["scores"].get("local") or evaluation["scores"].get("gemini") or {}
             row["correct"], row["fd"] = scores.get("correct_digit"), evaluation["metrics"].get("fd")
     except (CcdiffError, sqlite3.Error) as error:
@@ -256,8 +257,8 @@ def _short(text, width=100):
 
 # %% ../../nbs/commands/02_runs.ipynb #f990ecbb
 def _fold(names, prefix="", most=12):
-    """`[(name, 1)]` of attributes, but a folder with more than `most` of them, or with more in more than six folders, is
-    one `(folder, how many)`."""
+    """`[(name, 1)]` of attributes, but a folder with more than `most` of them, or with more in more than six folders,
+    is one `(folder, how many)`."""
     names = list(names)
     if len(names) <= most:
         return [(name, 1) for name in names]
@@ -328,8 +329,11 @@ def _show_values(values, text, everything):
 
 def _look_at_checkpoints(run_id, root, verify):
     "A dict for each checkpoint: step, size, and problems; None if they were not looked for."
-    return [{"step": checkpoint_step(path), "size": _bytes(path), "problems": verify_checkpoint(path) if verify else None}
-            for path in list_checkpoints(run_id, root)]
+    found = []
+    for path in list_checkpoints(run_id, root):
+        problems = verify_checkpoint(path) if verify else None
+        found.append({"step": checkpoint_step(path), "size": _bytes(path), "problems": problems})
+    return found
 
 def _show_checkpoints(checkpoints):
     "Lines about checkpoints."
@@ -354,33 +358,34 @@ def show_command(
     known = fetch_runs_table([run_id], root=root).iloc[0].to_dict() if readable else {}
     values = _last_values(run_id, root) if readable else {}
     configs = {name: value for name, value in known.items() if not name.startswith("sys/") and name not in values}
-    evaluations = fetch_evaluations([run_id], root) if readable else []
     checkpoints = _look_at_checkpoints(run_id, root, not args.no_verify)
 
     began = ""
     if row["created"]:
         began = f"{datetime.fromtimestamp(row['created'].timestamp()):%Y-%m-%d %H:%M} ({_ago(row['created'])})"
     tags = [*known.get("sys/tags", []), *known.get("sys/group_tags", [])]
-    head = {"run": run_id, "experiment": row["experiment"], "state": row["state"], "sessions": known.get("sys/sessions"),
-            "began": began, "size": _size(row["size"]), "last step": _number(row["step"]), "parent": _fork_point(row),
-            "forks": ", ".join(row.get("forks", [])), "tags": ", ".join(tags), "folder": run_dir(run_id, root)}
+    head = {"run": run_id, "experiment": row["experiment"], "state": row["state"],
+            "sessions": known.get("sys/sessions"), "began": began, "size": _size(row["size"]),
+            "last step": _number(row["step"]), "parent": _fork_point(row), "forks": ", ".join(row.get("forks", [])),
+            "tags": ", ".join(tags), "folder": run_dir(run_id, root)}
     lines = [f"{name:12}{printable(str(value))}" for name, value in head.items() if value not in (None, "")]
     if readable:
         width = None if args.everything else _width()
         text = str if args.everything else lambda value: _short(value, max(20, (width or 120) - 60))
         shown = configs if args.everything else {k: v for k, v in configs.items() if not k.startswith("evals/")}
         lines += [f"\nconfigs ({len(shown)})", *_show_configs(shown, text, width)]
-        lines += _show_evaluations(evaluations) + _show_values(values, text, args.everything)
+        lines += _show_evaluations(row["evaluations"]) + _show_values(values, text, args.everything)
     print("\n".join(lines + _show_checkpoints(checkpoints)))
     last = {name: {"step": step, "value": value} for name, (step, value) in values.items()}
-    return 0, _plain(row | {"folder": head["folder"], "configs": configs, "evaluations": evaluations, "last_values": last,
+    return 0, _plain(row | {"folder": head["folder"], "configs": configs, "last_values": last,
                             "checkpoints": checkpoints})
 
 # %% ../../nbs/commands/02_runs.ipynb #6da1a3da
 def verify_command(
     args: argparse.Namespace, # runs_dir, runs
 ) -> tuple:
-    "`ccdiff-runs verify [RUN …]`: check records, logged files and checkpoints. (1 if anything is wrong, what --json prints)."
+    """`ccdiff-runs verify [RUN …]`: check records, logged files and checkpoints. (1 if anything is wrong, what --json
+    prints)."""
     root, found = args.runs_dir, {}
     chosen = [find_run(text, root) for text in args.runs] or run_ids(root)
     if not chosen:
@@ -409,7 +414,9 @@ def tag_command(
 ) -> tuple:
     """`ccdiff-runs tag RUN +a -b`: add and remove tags, and print those that the run has then. (0, None). Raises
     `CcdiffError` for a word that begins with neither sign."""
-    wrong = [word for word in args.tags if word[:1] not in ("+", "-") or len(word) < 2 or word.startswith("--")]
+    if flags := [word for word in args.tags if word.startswith("--")]:
+        raise CcdiffError(f"{flags[0]} must stand before the run: ccdiff-runs tag {flags[0]} … RUN +good.")
+    wrong = [word for word in args.tags if word[:1] not in ("+", "-") or len(word) < 2]
     if wrong:
         raise CcdiffError(f"{wrong[0]!r} does not say what to do: +{wrong[0].lstrip('+-') or 'good'} adds a tag, "
                           f"-{wrong[0].lstrip('+-') or 'good'} removes it.")
@@ -431,7 +438,7 @@ def delete_command(
     args: argparse.Namespace, # runs_dir, runs, yes, orphan_forks
 ) -> tuple:
     """`ccdiff-runs delete RUN …`: delete runs with all their files, after a question. (1 if the answer was no, None).
-    Raises `CcdiffError` for a run that goes on, one with forks, and with --yes for an id that is not written in full."""
+    Raises `CcdiffError` for a run that goes on, one with forks, and with --yes for an id that is not in full."""
     root = args.runs_dir
     runs = list(dict.fromkeys(find_run(text, root) for text in args.runs))
     if args.yes and set(runs) - set(args.runs):
@@ -440,9 +447,9 @@ def delete_command(
     def agree():
         rows = [summarize(run_id, root) for run_id in runs]
         for row in rows:
-            saved = f"{len(row['checkpoints'])} checkpoint{'s' * (len(row['checkpoints']) != 1)}"
-            print(printable(f"{row['run']}: {row['state'].partition(': ')[0]}, step {_number(row['step']) or 'unknown'}, "
-                            f"{saved}, {_size(row['size'])}"))
+            state, step, n = row["state"].partition(": ")[0], _number(row["step"]) or "unknown", len(row["checkpoints"])
+            saved = f"{n} checkpoint{'s' * (n != 1)}, {_size(row['size'])}"
+            print(printable(f"{row['run']}: {state}, step {step}, {saved}"))
         if args.yes:
             return True
         try:
@@ -464,8 +471,8 @@ def metrics_table(
     metrics: str | None = None, # a regular expression, such as ^train/; None for all
     root: str | Path | None = None, # the runs directory; None for the default
 ):
-    """A `DataFrame` with a row for each point: run, metric, step, value, time (UTC), logged_by (the run itself, or the one
-    it was forked from). Raises `CcdiffError` for a run without a record."""
+    """A `DataFrame` with a row for each point: run, metric, step, value, time (UTC), logged_by (the run itself, or the
+    one it was forked from). Raises `CcdiffError` for a run without a record."""
     import pandas as pd
     parts = []
     for run_id in runs:
@@ -473,7 +480,8 @@ def metrics_table(
         points.insert(0, "run", run_id)
         parts.append(points)
     table = pd.concat(parts, ignore_index=True).rename(columns={"attribute": "metric", "absolute_time": "time"})
-    return table[["run", "metric", "step", "value", "time", "logged_by"]].sort_values(["run", "metric", "step"], kind="stable")
+    table = table[["run", "metric", "step", "value", "time", "logged_by"]]
+    return table.sort_values(["run", "metric", "step"], kind="stable")
 
 def _write_table(table, format, file):
     "Write a table to a path or, but for Parquet, to an open file."
@@ -489,12 +497,14 @@ def _write_table(table, format, file):
 def export_command(
     args: argparse.Namespace, # runs_dir, runs, metrics, format, out
 ) -> tuple:
-    """`ccdiff-runs export RUN …`: the metrics of some runs as one table, to a file or to the standard output. (0, None).
+    """`ccdiff-runs export RUN …`: the metrics of some runs as one table, to a file or the standard output. (0, None).
     Raises `CcdiffError` where there is no such metric, for a file that cannot be written, and without pyarrow."""
     runs = list(dict.fromkeys(find_run(text, args.runs_dir) for text in args.runs))
     out = Path(args.out).expanduser().absolute() if args.out else None
     ending = out.suffix.lstrip(".").lower() if out else ""
-    format = check_choice("--format", args.format or (ending if ending in FORMATS else "csv"), FORMATS)
+    if ending and not args.format and ending not in FORMATS:
+        raise CcdiffError(f"{out.name} ends in none of .csv, .json and .parquet; rename it, or say which --format.")
+    format = check_choice("--format", args.format or ending or "csv", FORMATS)
     if format == "parquet" and not out:
         raise CcdiffError("Parquet is not for a terminal; name a file: --out metrics.parquet.")
     if format == "parquet" and find_spec("pyarrow") is None:
@@ -503,7 +513,8 @@ def export_command(
         raise CcdiffError(f"{out} is a folder; name the file to write in it, such as {out / f'metrics.{format}'}.")
     table = metrics_table(runs, args.metrics, args.runs_dir)
     if not len(table):
-        raise CcdiffError(f"{', '.join(runs)} logged no metric" + (f" that matches {args.metrics!r}." if args.metrics else "."))
+        which = f" that matches {args.metrics!r}" if args.metrics else ""
+        raise CcdiffError(f"{', '.join(runs)} logged no metric{which}; `ccdiff-runs show` lists the names.")
     if out is None:
         _write_table(table, format, sys.stdout)
     else:
@@ -519,18 +530,15 @@ def _sentence(error):
         return f"a record cannot be read ({error}); `ccdiff-runs verify` says which."
     return printable(error)
 
-def _score_words(run_id, root):
+def _score_words(evaluations):
     "The newest evaluation in a few words, with how many others there are, and its settings."
-    try:
-        evaluations = fetch_evaluations([run_id], root)
-    except CcdiffError:
-        return "", ""
     if not evaluations:
         return "", ""
     row = evaluation_words(_newest(evaluations))[0]
     words = [f"{row['correct_digit']} correct" * bool(row["correct_digit"]), f"FD {row['fd']}" * bool(row["fd"]),
              f"{len(evaluations) - 1} more" * (len(evaluations) > 1)]
-    return ", ".join(filter(None, words)), f"step {row['step']}, {row['settings']}" + f", {row['n']} images" * bool(row["n"])
+    settings = [f"step {row['step']}", row["settings"], f"{row['n']} images" * bool(row["n"])]
+    return ", ".join(filter(None, words)), ", ".join(filter(None, settings))
 
 def runs_list(
     root: str | Path | None = None, # the runs directory; None for the default
@@ -543,7 +551,7 @@ def runs_list(
     runs = []
     for row in rows:
         began = f"{row['created']:%Y-%m-%d %H:%M}" if row["created"] else ""
-        scores, settings = ("", "") if row["state"] == "no record" else _score_words(row["run"], root)
+        scores, settings = _score_words(row["evaluations"])
         runs.append({"id": row["run"], "experiment": row["experiment"] or "", "state": row["state"],
                      "step": _number(row["step"]), "loss": _number(row["loss"]), "created": began,
                      "scores": scores, "settings": settings, "parent": _fork_point(row),
@@ -551,7 +559,6 @@ def runs_list(
     return render_page("list.html", runs=runs, folder=runs_dir(root), live=True)
 
 # %% ../../nbs/commands/02_runs.ipynb #74082f18
-#| code-fold: true
 def report_server(
     runs: list | None = None, # ids of the runs to show; None for a list of all
     root: str | Path | None = None, # the runs directory; None for the default
@@ -605,7 +612,8 @@ def report_server(
     try:
         server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     except (OSError, OverflowError) as error:
-        raise CcdiffError(f"cannot listen on port {port} ({error}); choose another --port, or 0 for a free one.") from error
+        advice = "choose another --port, or 0 for a free one"
+        raise CcdiffError(f"cannot listen on port {port} ({error}); {advice}.") from error
     server.daemon_threads = True
     server.url = f"http://127.0.0.1:{server.server_port}/?token={token}"
     return server
@@ -642,8 +650,8 @@ def ui_command(
 def sync_command(
     args: argparse.Namespace, # runs_dir, runs, patience, project, yes
 ) -> tuple:
-    """`ccdiff-runs sync [RUN …]`: send Neptune's offline queues and check that they emptied. (1 if something is left, None).
-    Raises `CcdiffError` if the server cannot be reached."""
+    """`ccdiff-runs sync [RUN …]`: send Neptune's offline queues and check that they emptied. (1 if something is left,
+    None). Raises `CcdiffError` if the server cannot be reached."""
     from ccdiff.track.sinks import sync_offline
     if not args.patience > 0:
         raise CcdiffError(f"--patience {args.patience:g} must be a number of seconds above 0, such as 30.")
@@ -665,7 +673,6 @@ def sync_command(
     return int(any(row["left"] for row in rows)), None
 
 # %% ../../nbs/commands/02_runs.ipynb #9545f19f
-#| code-fold: true
 _EPILOG = """exit codes:
   0    done; for verify: all is whole; for sync: nothing is left on disk
   1    verify found something wrong, sync left something on disk, or delete was answered no
@@ -699,10 +706,10 @@ def _epilog(name):
     return f"examples:\n  {_EXAMPLES[name]}\n\n{_EPILOG}"
 
 # %% ../../nbs/commands/02_runs.ipynb #f52d0f28
-#| code-fold: true
 def build_parser() -> Parser:
     "The flags of `ccdiff-runs`."
-    p = Parser("ccdiff-runs", description="List, show, check, name, export, delete and publish runs.", epilog=_epilog(""))
+    what = "List, show, check, name, export, delete and publish runs."
+    p = Parser("ccdiff-runs", description=what, epilog=_epilog(""))
     where = dict(metavar="DIR", help="the runs directory (default: $CCDIFF_RUNS_DIR, or runs/ of the project)")
     p.add_argument("--runs-dir", **where)
     commands = p.add_subparsers(title="commands", metavar="COMMAND")
@@ -733,7 +740,8 @@ def build_parser() -> Parser:
     c.add_argument("run", **one)
     c.add_argument("--all", dest="everything", action="store_true",
                    help="every series and long texts in full (default: what fits on a screen)")
-    c.add_argument("--no-verify", action="store_true", help="list the checkpoints without verifying them (default: verify)")
+    c.add_argument("--no-verify", action="store_true",
+                   help="list the checkpoints without verifying them (default: verify)")
     command("verify", verify_command, "check records, logged files and checkpoints", "*", "the problems of each run")
 
     c = command("tag", tag_command, "add tags to a run and remove others")

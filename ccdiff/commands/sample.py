@@ -82,7 +82,6 @@ def draw(
     return 0, {"files": [picture], "checkpoint": checkpoint, "labels": labels, "scheduler": scheduler, **recipe}
 
 # %% ../../nbs/commands/01_sample.ipynb #2971197b
-#| code-fold: true
 SOURCE = dict(dest="source", required=True, metavar="RUN[@STEP]|FOLDER",
               help="a run (its id, the beginning of it, or latest), at its newest checkpoint or STEP; or a folder")
 

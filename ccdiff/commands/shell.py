@@ -54,6 +54,7 @@ def guess(
     "What may have been meant, as a sentence; empty if nothing comes near."
     flags = [flag for parser in self.parsers() for action in parser._actions for flag in action.option_strings]
     if unknown := re.search(r"unrecognized arguments: .*?(-[\w-]+)", message):
+        if unknown[1] in flags: flags = [] # another sub-command has it, this one does not
         near = [flag for flag in flags if flag.startswith(unknown[1])]
         near = near or difflib.get_close_matches("--" + unknown[1].lstrip("-").replace("_", "-"), flags)
     elif wrong := re.search(r"invalid choice: '?(.*?)'? \(choose from (.*)\)", message):

@@ -269,7 +269,6 @@ def __repr__(self:Report):
     return "\n".join("\n".join(textwrap.wrap(line, 116, subsequent_indent="    ")) for line in lines)
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #2275dc82
-#| code-fold: true
 SETTINGS = ("dataset", "protocol", "n", "scheduler", "num_inference_steps", "guidance_scale", "guidance_interval",
             "seed") # what can differ between two evaluations of a network
 
@@ -326,9 +325,12 @@ class EvaluationLog:
         try:
             earlier = fetch_series([self.run.run_id], ["evals/settings"], (self.step, self.step), False,
                                    root=self.run.path.parent)
-            first = json.loads(earlier["evals/settings"].iloc[0]) if len(earlier) else data
-            return "/".join(["evals", *filter(None, [_place_name(_what_differs(first | {"settings": {}}, data))])])
-        except ValueError: # a CcdiffError, or another's text
+            if len(earlier):
+                first = json.loads(earlier["evals/settings"].iloc[0]) | {"settings": {}}
+            else: # a version that did not log them may have left a report
+                first = read_report(self.run.path / "evals" / f"step_{self.step:06d}")
+            return "/".join(["evals", *filter(None, [_place_name(_what_differs(first, data))])])
+        except ValueError: # there is none, or somebody else's
             return "evals"
 
     def call(
@@ -356,7 +358,6 @@ class EvaluationLog:
         return self.root if judge == "gemini" else f"{self.root}/{judge}"
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #5eee6e17
-#| code-fold: true
 def _pil(image):
     "A uint8 (C, H, W) tensor as a PIL image."
     array = image.permute(1, 2, 0).numpy()
@@ -365,7 +366,7 @@ def _pil(image):
 @patch
 def start(
     self:EvaluationLog,
-    evaluator: "Evaluator", # whose judges and options are logged
+    evaluator: object,      # an Evaluator, whose judges and options are logged
     images: torch.Tensor,   # uint8 (N, C, H, W): the samples
     data: dict,             # what the report says so far
 ):
@@ -505,7 +506,6 @@ def for_run(
     return cls(dataset or saved.get("dataset", "mnist"), recipe=sampling_recipe(saved), loading=loading, **options)
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #30b768fc
-#| code-fold: true
 @patch
 def evaluate_images(
     self:Evaluator,
@@ -756,7 +756,6 @@ class Comparison(list):
         return "\n".join(lines)
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #5f0dd613
-#| code-fold: true
 def compare(
     a: Report | str | Path | dict, # a report as read_report takes it, or what it returned
     b: Report | str | Path | dict, # another one, which may be better

@@ -189,7 +189,6 @@ def make_prompts(
     return tuple(Prompt(question, text, {question: choices[question]}) for question, text in texts.items())
 
 # %% ../../nbs/evaluate/02_gemini.ipynb #b5f1a9eb
-#| code-fold: true
 _schema = """
 create table if not exists answers (key text primary key, model text, prompt text, image text, vote int,
   answer text, said text, attempts int, latency_s real, tokens_in int, tokens_out int, model_version text, modes text,
@@ -363,7 +362,6 @@ def make_request(
     return prompt.text if modes["system"] else f"{prompt.system}\n\n{prompt.text}", config
 
 # %% ../../nbs/evaluate/02_gemini.ipynb #4e99f8a5
-#| code-fold: true
 DEFAULT_MODEL = "gemma-4-31b-it" # the model that judges unless another is named
 
 def make_client(
@@ -395,7 +393,6 @@ def make_client(
                           f"{printable(e)}. To mend it, {hint}correct the variable, {otherwise}") from e
 
 # %% ../../nbs/evaluate/02_gemini.ipynb #4e99f8a6
-#| code-fold: true
 class GeminiJudge:
     """A vision-language model behind the Gemini API as a judge.
     `CcdiffError` where it cannot be asked (see `make_client`), and for arguments out of range."""
@@ -512,7 +509,6 @@ def read_response(
     return text
 
 # %% ../../nbs/evaluate/02_gemini.ipynb #b25792af
-#| code-fold: true
 def _too_many_requests(body, model):
     "What a 429 means. A quota needs a minute, or until midnight Pacific time, whatever the service says."
     if re.search(r"limit:\s*0\b", body) or '"quotaValue": "0"' in body:
@@ -583,7 +579,6 @@ def classify_error(
     return Failure("failed", printable(f"{code} {getattr(error, 'status', '') or ''}"))
 
 # %% ../../nbs/evaluate/02_gemini.ipynb #785f1377
-#| code-fold: true
 class Session:
     "One run of questions, shared by its threads."
     def __init__(
@@ -647,7 +642,6 @@ class Session:
             model_version=printable(getattr(response, "model_version", None) or "")[:100], **row)
 
 # %% ../../nbs/evaluate/02_gemini.ipynb #ca61b9ff
-#| code-fold: true
 _patience = {"failed": 6, "unreadable": 4, "blocked": 2, "refused": 1}
 
 @patch
@@ -790,7 +784,6 @@ def ask_all(
         pool.shutdown(wait=True, cancel_futures=True)
 
 # %% ../../nbs/evaluate/02_gemini.ipynb #499a5a83
-#| code-fold: true
 class Collector:
     "Makes `Answer`s from replies as they come."
     def __init__(
@@ -872,7 +865,6 @@ class GeminiGrades(Grades):
     notes: list = field(default_factory=list)    # what a reader should know: another version answered, …
 
 # %% ../../nbs/evaluate/02_gemini.ipynb #dc873731
-#| code-fold: true
 @patch
 def grade(
     self:GeminiJudge,

@@ -501,7 +501,6 @@ def _spliced(ink, labels, n, g):
     return torch.where(torch.arange(28) < 14, a, b)
 
 # %% ../../nbs/evaluate/01_judge.ipynb #6a1f0c04
-#| code-fold: true
 def _recoloured(change):
     "A family: real images under a `change` of colour that leads out of their class; none if it never does."
     def make(ink, labels, n, g):
@@ -685,7 +684,6 @@ def printed_digits(
     return (_penned(sheet[i], n, g) if part == "train" else sheet[i]), labels
 
 # %% ../../nbs/evaluate/01_judge.ipynb #2275d4a1
-#| code-fold: true
 @dataclass(frozen=True)
 class Family:
     "A kind of image that is none of the classes."
@@ -757,7 +755,6 @@ def calibration_error(
     return float(torch.zeros(bins, dtype=torch.float64).index_add_(0, place, gap).abs().sum() / len(labels))
 
 # %% ../../nbs/evaluate/01_judge.ipynb #46ee4289
-#| code-fold: true
 def _share(x):
     return round(float(x.float().mean()), 5)
 
@@ -979,7 +976,6 @@ def _fit_on(images, seed):
     return images
 
 # %% ../../nbs/evaluate/01_judge.ipynb #95a17288
-#| code-fold: true
 @patch(cls_method=True)
 def fit(cls: LocalJudge,
         images: ImageSet,            # real images with their classes, in grey or colour, on any ground

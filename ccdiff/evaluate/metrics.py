@@ -18,7 +18,7 @@ import io
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 
 import numpy as np
@@ -622,7 +622,8 @@ def fit(cls: Reference,
         raise CcdiffError(f"a reference needs at least 60 real images; {images.name} has {len(images)}.")
     if held_out and (held_out.images.shape[1:], held_out.class_names) != (images.images.shape[1:], images.class_names):
         raise CcdiffError(f"held_out has other classes or another shape than the images: {held_out!r}, not {images!r}.")
-    kept, pool = split_images(images, max(0.5, min(0.6, 1000 / len(images))), seed)
+    mixed = replace(images, writers=None) # a perfect sampler draws from the writers of the reference
+    kept, pool = split_images(mixed, max(0.5, min(0.6, 1000 / len(images))), seed)
     pool = pool.subset(torch.randperm(len(pool), generator=generator(seed, 0, "floor order"))[:10_000])
     ink, classes = to_ink(kept.images, "0..255"), images.num_classes
     some = torch.randperm(len(ink), generator=generator(seed, 0, "reference images"))[:2000]

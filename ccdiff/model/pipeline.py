@@ -135,7 +135,7 @@ def denoise(
 @patch
 def get_label_ids(
     self:ClassConditionedPipeline,
-    label: int | str | list | np.ndarray | torch.Tensor, # a name or number, or several of them in one dimension
+    label: int | str | list | np.ndarray | torch.Tensor, # a name or number, or (N,) of them
 ) -> list:
     "The numbers of the classes, a list of int. `CcdiffError` for a class that the network does not know."
     values = label.tolist() if hasattr(label, "tolist") else label
@@ -180,8 +180,8 @@ def prepare_latents(
     self:ClassConditionedPipeline,
     n: int,                                     # how many images
     generators: torch.Generator | list | None,  # one for all, or one for each
-    latents: torch.Tensor | None = None,        # the caller's noise, or None
-    image: torch.Tensor | list | None = None,   # what to begin with, as in the call; None for pure noise
+    latents: torch.Tensor | None = None,        # the caller's noise (n, C, H, W), or None
+    image: torch.Tensor | list | None = None,   # of a shape that the call takes; None for pure noise
     begin: int = 0,                             # at which of the timesteps
 ) -> torch.Tensor:
     """Noise `(n, C, H, W)` in the scale that the scheduler starts from, or `image` with the noise of a timestep.
@@ -259,7 +259,6 @@ class ClassConditionedPipelineOutput(BaseOutput):
     class_labels: torch.Tensor # (B,) int64 on the CPU
 
 # %% ../../nbs/model/03_pipeline.ipynb #0fdd5620
-#| code-fold: true
 def _check_generators(given, seed, n):
     "The generator, or one for each of `n` images, or `None`; a `CcdiffError` for anything else."
     if given is not None and seed is not None:
@@ -436,7 +435,7 @@ def _tile(images, columns, pad=2):
 # %% ../../nbs/model/03_pipeline.ipynb #c1f0aa13
 def sample_images(
     pipeline: ClassConditionedPipeline, # what to draw with
-    labels: list | np.ndarray | torch.Tensor, # one name or number per image
+    labels: list | np.ndarray | torch.Tensor, # (N,): one name or number per image
     num_inference_steps: int = 50, # steps from noise to image
     seed: int = 0,                 # image i is a function of (seed, i, its label)
     guidance_scale: float = 1.0,   # above 1, push towards the label; only for networks with a null class

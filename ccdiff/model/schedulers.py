@@ -93,7 +93,6 @@ def schedulers_for(
     return FLOW_SCHEDULERS if prediction_type == "flow_prediction" else SCHEDULERS
 
 # %% ../../nbs/model/02_schedulers.ipynb #4070ef54
-#| code-fold: true
 _refused = { # how the class's name begins: why not
     "FlowMatch": "it expects a network that predicts a velocity along straight paths",
     "EDM": "it rescales what the network sees and says (EDM preconditioning)",
@@ -140,7 +139,6 @@ def check_scheduler(
         raise _refusal(name, reason, prediction_type)
 
 # %% ../../nbs/model/02_schedulers.ipynb #a0af4917
-#| code-fold: true
 _small_steps = ("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler",
                 "LMSDiscreteScheduler") # safe if they take all steps
 
@@ -252,7 +250,6 @@ def build_scheduler(
         raise CcdiffError(f"scheduler {name!r} cannot be used with {overrides}: {e or type(e).__name__}") from e
 
 # %% ../../nbs/model/02_schedulers.ipynb #85ccadc0
-#| code-fold: true
 def _rehearse(scheduler, prediction_type):
     "Take some twenty steps with a blank image: diffusers finds out late what a solver cannot do."
     total = scheduler.config.num_train_timesteps

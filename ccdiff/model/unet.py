@@ -24,7 +24,6 @@ from ..core import CcdiffError, check_choice, check_int
 CONDITIONINGS = ("concat", "time", "scale_shift") # how the label enters the network
 
 # %% ../../nbs/model/00_unet.ipynb #5a9928f8
-#| code-fold: true
 def _check_architecture(
     config: dict, # the configuration of a ClassConditionedUnet
 ):

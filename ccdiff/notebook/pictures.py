@@ -6,8 +6,6 @@
 __all__ = ['class_sheet', 'Film', 'denoising', 'slerp', 'between_seeds', 'BlendedUnet', 'blend_classes', 'between_classes']
 
 # %% ../../nbs/notebook/00_pictures.ipynb #78ae379b
-#| code-fold: true
-#| code-summary: "Imports"
 import inspect
 import io
 from collections.abc import Iterable
@@ -173,7 +171,7 @@ def denoising(
     labels: list | int | str | None = None, # a class or several, by name or number; None for all
     num_inference_steps: int = 20, # inference steps
     seed: int = 0,   # the noise, the same for every label
-    image: torch.Tensor | None = None, # begin with this image and noise on it, as the pipeline's call does
+    image: torch.Tensor | None = None, # begin with this, of a shape that the call takes, and noise on it
     strength: float = 0.8, # how much noise: the share of the steps to take
     **call,          # whatever else the pipeline's call takes, such as guidance_scale
 ) -> Film:
@@ -201,11 +199,11 @@ def _noise(pipeline, generator):
 
 # %% ../../nbs/notebook/00_pictures.ipynb #9a46981b
 def slerp(
-    a: torch.Tensor, # (…)
+    a: torch.Tensor, # of any shape
     b: torch.Tensor, # another of its shape
     share: float,    # how far to go: 0 is a, 1 is b
 ) -> torch.Tensor:
-    """A tensor (…) between a and b: the angle is divided evenly, and so is the ratio of their lengths.
+    """A tensor of their shape between a and b: the angle is divided evenly, and so is the ratio of their lengths.
 
     Spherical interpolation (Shoemake 1985)."""
     cosine = (a * b).sum() / (a.norm() * b.norm()).clamp(min=1e-12)

@@ -6,8 +6,6 @@
 __all__ = ['TrainingPanel', 'DigitStudio', 'RunComparer', 'WatcherExplorer']
 
 # %% ../../nbs/notebook/01_widgets.ipynb #4277ccf5
-#| code-fold: true
-#| code-summary: "Imports"
 import base64
 import contextlib
 import html
@@ -25,6 +23,7 @@ from fastcore.basics import patch
 from IPython import get_ipython
 from matplotlib.patches import Rectangle
 from PIL import Image
+from torch.nn import functional as F
 
 from ..checkpoint import load_pipeline
 from ..core import CcdiffError, check_int
@@ -51,9 +50,7 @@ def _control(kind, description, width="auto", tooltip="", **traits):
     make = getattr(ipywidgets, kind)
     return make(description=description, layout={"width": width}, tooltip=tooltip, **style, **traits)
 
-# %% ../../nbs/notebook/01_widgets.ipynb #e8887ae1
-#| code-fold: true
-#| code-summary: "A picture that can be clicked"
+# %% ../../nbs/notebook/01_widgets.ipynb #a6c8c788
 _PICTURE = """
 function render({ model, el }) {
   const img = document.createElement('img');
@@ -61,7 +58,8 @@ function render({ model, el }) {
     img.alt = model.get('alt');
     img.style.imageRendering = model.get('sharp') ? 'pixelated' : 'auto';
     if (model.get('src')) img.src = model.get('src');
-    el.replaceChildren(...(model.get('src') ? [img] : []));
+    if (!model.get('src')) img.remove();
+    else if (!img.parentNode) el.append(img); // put in again, it would lose the focus
   };
   img.style.maxWidth = '100%';
   model.on('change:src', show);
@@ -93,8 +91,6 @@ class _Picture(anywidget.AnyWidget):
     event = traitlets.Dict().tag(sync=True)
 
 # %% ../../nbs/notebook/01_widgets.ipynb #53d22cdd
-#| code-fold: true
-#| code-summary: "The line at the foot"
 _STATUS = """
 function render({ model, el }) {
   const set = (e, all) => {
@@ -148,8 +144,8 @@ class _Panel:
 
     def _show(self, place, picture, alt=""):
         "Put a PIL image or a figure, or None, into a `_Picture`."
-        self._shown.pop(place, None)
-        if picture is not None: self._shown[place] = picture
+        if picture is None: self._shown.pop(place, None)
+        else: self._shown[place] = picture
         with place.hold_sync():
             place.alt, place.sharp = alt, not hasattr(picture, "savefig")
             place.src = "" if picture is None else data_url(png(picture))
@@ -328,7 +324,7 @@ def wait(
         raise
     return self.result if self.state in ("stopped", "done") else None
 
-# %% ../../nbs/notebook/01_widgets.ipynb #df128f48
+# %% ../../nbs/notebook/01_widgets.ipynb #587cc08a
 @patch
 def _heed_stop_button(self:TrainingPanel):
     "While no cell is running, let an interrupt stop the panel that trains."
@@ -419,9 +415,7 @@ def _draw_samples(self:TrainingPanel):
     steps = f"steps {captions[0]} to {captions[-1]} from left to right"
     self._show(self.sample_picture, strip, f"Samples of {', '.join(names)}, {steps}")
 
-# %% ../../nbs/notebook/01_widgets.ipynb #ce697f4a
-#| code-fold: true
-#| code-summary: "A canvas"
+# %% ../../nbs/notebook/01_widgets.ipynb #75be3cb2
 _CANVAS = """
 function render({ model, el }) {
   const size = model.get('size'), scale = Math.max(1, Math.round(252 / size)), side = size * scale;
@@ -526,7 +520,7 @@ def _solvers(pipeline):
             found.append((name, name))
     return found
 
-# %% ../../nbs/notebook/01_widgets.ipynb #d5d68570
+# %% ../../nbs/notebook/01_widgets.ipynb #687e2245
 def _judge_of(pipeline):
     "The judge of the package that knows these classes at this size, or None."
     config, names = pipeline.unet.config, list(pipeline.config.id2label.values())
@@ -536,7 +530,6 @@ def _judge_of(pipeline):
         if card["classes"] == names and shape == (config.image_channels, config.sample_size): return judge
 
 # %% ../../nbs/notebook/01_widgets.ipynb #46e41b81
-#| code-fold: true
 class DigitStudio(_Panel):
     """Draw with a model by turning knobs, from noise or from a drawing. Every image is `pipeline(label, seed=…)`, for
     the seed above it.
@@ -584,9 +577,10 @@ class DigitStudio(_Panel):
         self.canvas = _Canvas(size=config.sample_size)
         self.strength = _control("FloatSlider", "noise", "20em", "0 keeps the drawing, 1 forgets it", value=0.6,
                                  min=0.0, max=1.0, step=0.05, **slider)
+        self.centre = _control("Checkbox", "size and place of MNIST", value=self.judge is not None, indent=False)
         self.reading = ipywidgets.HTML()
-        self._board = ipywidgets.HBox([self.canvas, ipywidgets.VBox([self.strength, self.reading])],
-                                      layout={"display": "none"})
+        beside = ipywidgets.VBox([self.strength, self.centre, self.reading])
+        self._board = ipywidgets.HBox([self.canvas, beside], layout={"display": "none"})
         self.file = _control("Text", "file", "20em", value="digits.png")
         self.save_button = _control("Button", "Save PNG", "9em", icon="save")
         self.image = _Picture()
@@ -594,7 +588,7 @@ class DigitStudio(_Panel):
                        [self.steps, self.guidance, self.interval, self.solver],
                        self._board, self.image, [self.file, self.save_button])
         for control in (self.view, self.begin, self.label, self.count, self.seed, self.steps, self.guidance,
-                        self.interval, self.solver, self.strength):
+                        self.interval, self.solver, self.strength, self.centre):
             control.observe(lambda _: self._redraw(), "value")
         self.canvas.observe(lambda _: self._redraw(), "picture")
         self.next_button.on_click(lambda _: self._next_seed())
@@ -607,13 +601,29 @@ class DigitStudio(_Panel):
     def _save_now(self):
         with self._errors_shown(): self._say(f"saved {self.save(self.file.value)}")
 
+# %% ../../nbs/notebook/01_widgets.ipynb #99e2a065
+def _centred(ink):
+    "Ink (1, 1, S, S) in [0, 1] as MNIST has it: 20/28 as long, its centre of mass in the middle."
+    rows, columns = (ink[0, 0] > 0.1).nonzero(as_tuple=True)
+    if not len(rows): return ink
+    size = ink.shape[-1]
+    part = ink[..., rows.min():rows.max() + 1, columns.min():columns.max() + 1]
+    scale = size * 20 / 28 / max(part.shape[-2:])
+    part = F.interpolate(part, scale_factor=scale, mode="bilinear", antialias=True)[0, 0].clamp(0, 1)
+    centre = [(part.sum(1 - axis) * torch.arange(part.shape[axis])).sum() / part.sum() for axis in (0, 1)]
+    top, left = [min(max(round(size / 2 - .5 - c.item()), 0), size - n) for c, n in zip(centre, part.shape)]
+    placed = torch.zeros_like(ink)
+    placed[0, 0, top:top + part.shape[0], left:left + part.shape[1]] = part
+    return placed
+
 # %% ../../nbs/notebook/01_widgets.ipynb #7d1c2b08
 @patch(as_prop=True)
 def drawing(self:DigitStudio) -> torch.Tensor:
-    "What is on the canvas, float32 (1, C, H, W) in [0, 1]; black if it is empty."
+    "What the judge reads and the network begins with, float32 (1, C, H, W) in [0, 1]; black if the canvas is empty."
     config = self.pipeline.unet.config
     size, picture = config.sample_size, self.canvas.picture
     ink = torch.tensor(list(picture or bytes(size * size))).div(255).view(1, 1, size, size)
+    if self.centre.value: ink = _centred(ink)
     return ink.expand(1, config.image_channels, size, size)
 
 @patch
@@ -625,7 +635,8 @@ def read(self:DigitStudio) -> str:
     best = seen.probabilities[0, :-1].topk(2)
     (first, p), (second, q) = zip([names[i] for i in best.indices], best.values)
     if not seen.is_digit: return f"the judge sees none of its classes; the nearest is {first}"
-    return f"the judge reads {first} ({p:.0%}), or else {second} ({q:.0%})"
+    doubt = f", or else {second} ({q:.0%})" if q > 0.01 else ""
+    return f"the judge reads {first} ({p:.0%}){doubt}"
 
 @patch
 def _options(self:DigitStudio) -> dict:
@@ -709,7 +720,9 @@ def _settings_table(runs, root):
     table = table.drop(columns=list(_own_to_each), errors="ignore").map(_setting)
     table = table.loc[:, table.nunique() > 1]
     if table.empty: return "<p>No setting differs.</p>"
-    return "<p>Settings that differ</p>" + table.rename_axis(None).T.to_html(border=0)
+    table = table.T.rename_axis(index="setting", columns=None).reset_index()
+    rows = table.to_html(index=False, border=0, justify="left")
+    return f'<div style="width: fit-content"><p>Settings that differ</p>{rows}</div>'
 
 # %% ../../nbs/notebook/01_widgets.ipynb #abd57a13
 class RunComparer(_Panel):

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['HIDDEN', 'module_of', 'package_mode', 'check_titles', 'check_requirements', 'public_definitions', 'check_docstrings',
-           'ClassRenderer', 'only_imports', 'fold_code', 'Lookup', 'LinkNames', 'page_anchors', 'check_anchors',
-           'page_links', 'Site', 'check_menu', 'check_version', 'check_pages', 'visible_cells', 'missing_alts',
-           'stored_widgets', 'long_lines', 'cell_names', 'undefined_names', 'untyped_parameters', 'check_page_style']
+           'ClassRenderer', 'only_imports', 'fold_code', 'drop_private', 'DocsFirst', 'Lookup', 'LinkNames',
+           'page_anchors', 'check_anchors', 'page_links', 'Site', 'check_menu', 'check_version', 'check_pages',
+           'visible_cells', 'missing_alts', 'stored_widgets', 'long_lines', 'cell_names', 'undefined_names',
+           'mixed_imports', 'untyped_parameters', 'quarto_in_exports', 'check_page_style']
 
 # %% ../../nbs/testing/04_checks.ipynb #3ebf0dc8
 import ast
@@ -48,10 +49,13 @@ def module_of(
             return found[1]
 
 def _imported_names(source):
-    "The names that a piece of Python defines at its top level, without those of patched methods."
-    symbols = symtable.symtable(source, "cell", "exec").get_symbols()
+    "The names that a piece of Python defines at its top level, without patched methods and imports for types only."
+    tree = ast.parse(source)
+    tree.body = [node for node in tree.body
+                 if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")]
+    symbols = symtable.symtable(ast.unparse(tree), "cell", "exec").get_symbols()
     defined = [s.get_name() for s in symbols if s.is_assigned() or s.is_imported()]
-    functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     patched = {node.name for node in functions if patch_name(node) != node.name}
     return [name for name in defined if name not in patched]
 
@@ -238,7 +242,7 @@ class ClassRenderer(BasicMarkdownRenderer):
     ):
         super().__init__(sym, name=name, title_level=title_level)
         first, *others = self.docs.split("\n\n") # nbdev sets the first line in italics: make that the first sentence
-        self.docs = "\n\n".join([re.sub(r"([.:]) ", r"\1\n", " ".join(first.split()), count=1), *others])
+        self.docs = "\n\n".join([re.sub(r"\. ", ".\n", " ".join(first.split()), count=1), *others])
         if inspect.isclass(sym):
             maker = next(c for c in sym.__mro__ if "__init__" in vars(c))
             if maker.__module__.split(".")[0] in (sym.__module__.split(".")[0], "ccdiff"):
@@ -248,15 +252,16 @@ class ClassRenderer(BasicMarkdownRenderer):
                 self.dm = f"class {self.nm}({bases})" if bases else f"class {self.nm}"
 
     def _repr_markdown_(self):
-        if self.nm.startswith("_"): # a method that is patched into a private class
-            return ""
         text = super()._repr_markdown_()
         if not inspect.isclass(self.sym):
             return text
         for name, member in vars(self.sym).items():
             method = getattr(member, "__func__", member)     # of a class method
             method = inspect.unwrap(getattr(method, "func", method)) # of a cached property or method
-            if name.startswith("_") or not (inspect.isfunction(method) or isinstance(method, property)):
+            function = method.fget if isinstance(method, property) else method
+            if name.startswith("_") or not inspect.isfunction(function):
+                continue
+            if "self" in function.__annotations__: # it was patched in, and nbdev documents it itself
                 continue
             title = f"{self.sym.__qualname__}.{name}"
             shown = BasicMarkdownRenderer(method, name=title, title_level=self.title_level + 1)
@@ -278,17 +283,40 @@ def only_imports(
 def fold_code(
     cell: NbCell, # of a notebook that nbdev processes
 ):
-    "Fold imports, open exported sources, and leave a cell that says `code-fold` as it is."
+    "Fold imports and exported sources that say `fold`, open the others, and leave a cell that says `code-fold`."
     directives = cell.directives_
-    if cell.cell_type != "code" or "code-fold:" in directives or cell_lang(cell) != "python":
+    if cell.cell_type != "code" or cell_lang(cell) != "python" or "code-summary:" in directives:
         return
+    lines = []
+    if "exports" in directives:
+        state = "true" if "fold" in directives else "show"
+        lines = [f"code-fold: {state}", 'code-summary: "Exported source"']
     if only_imports(cell.source):
-        fold, summary = "true", "Imports of the module" if "exports" in directives else "Imports"
-    elif "exports" in directives:
-        fold, summary = "show", "Exported source"
-    else:
-        return
-    cell.source = f'#| code-fold: {fold}\n#| code-summary: "{summary}"\n{cell.source}'
+        lines = ["code-fold: true", f'code-summary: "Imports{" of the module" if "exports" in directives else ""}"']
+    if "code-fold:" in directives:
+        lines = lines[1:]
+    cell.source = "".join(f"#| {line}\n" for line in lines) + cell.source
+
+def drop_private(
+    cell: NbCell, # of a notebook that nbdev processes
+):
+    "Take the documentation of a private name off the page."
+    if cell.cell_type == "code" and re.search(r"^show_doc\(_", cell.source, re.M):
+        del cell["source"]
+
+class DocsFirst(Processor):
+    "What a cell defines is documented in order, and its source comes after."
+    def begin(self):
+        "Put the cells in order."
+        ordered, docs = [], []
+        for cell in reversed(self.nb.cells):
+            if cell.get("has_sd"):
+                docs.append(cell)
+                continue
+            exported = cell.cell_type == "code" and "exports" in cell.directives_
+            ordered += [cell, *reversed(docs)] if exported else [*reversed(docs), cell]
+            docs = []
+        self.nb.cells = ordered[::-1]
 
 # %% ../../nbs/testing/04_checks.ipynb #a35a8a18
 class Lookup(NbdevLookup):
@@ -605,6 +633,24 @@ def undefined_names(
     return [f"cell {i} uses {', '.join(sorted(used - defined))}, which no cell on the page defines"
             for i, (_, used) in names.items() if used - defined]
 
+# %% ../../nbs/testing/04_checks.ipynb #025d79c6
+def mixed_imports(
+    notebook: str | Path, # path of a notebook
+) -> list:
+    "Cells that import and do something else too, `setup_notebook()` aside."
+    problems = []
+    for i, cell in enumerate(read_nb(notebook).cells):
+        directives = extract_directives(cell, remove=False) if cell.cell_type == "code" else {}
+        own = directives.keys() & {"export", "exports", "exporti"} or directives.get("eval:") == ["false"]
+        if cell.cell_type != "code" or own or re.match(r"\s*(#\|.*\n)*%%", cell.source):
+            continue
+        tree = ast.parse(_python(cell.source))
+        imports = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
+        others = [ast.unparse(node) for node in tree.body if not isinstance(node, (ast.Import, ast.ImportFrom))]
+        if imports and others not in ([], ["setup_notebook()"]):
+            problems.append(f"cell {i} imports and does something else, and nbdev runs it alone when it makes the page")
+    return problems
+
 # %% ../../nbs/testing/04_checks.ipynb #024429f8
 def untyped_parameters(
     notebook: str | Path, # path of a notebook
@@ -622,6 +668,18 @@ def untyped_parameters(
                     problems.append(f"{name} has backticks in the comment behind {parameter!r}")
     return problems
 
+def quarto_in_exports(
+    notebook: str | Path, # path of a notebook
+) -> list:
+    "Exported cells with a directive of Quarto's, which would stand in the module as a comment."
+    problems = []
+    for i, cell in enumerate(read_nb(notebook).cells):
+        directives = extract_directives(cell, remove=False) if cell.cell_type == "code" else {}
+        quarto = [name for name in directives if name.endswith(":")]
+        if quarto and directives.keys() & {"export", "exports", "exporti"}:
+            problems.append(f"cell {i} is exported and says {quarto[0]} which would stand in the module; say fold")
+    return problems
+
 # %% ../../nbs/testing/04_checks.ipynb #6ba6fa32
 def check_page_style(
     notebooks="nbs", # the folder of the notebooks, or one of them
@@ -636,7 +694,10 @@ def check_page_style(
         found = [f"has the title {title!r} of another page"] if list(titles.values()).count(title) > 1 else []
         if not title[0].isupper() and title != "ccdiff":
             found.append(f"has the title {title!r}, which begins with a small letter")
-        for check in (missing_alts, stored_widgets, long_lines, undefined_names, untyped_parameters):
+        checks = [missing_alts, stored_widgets, long_lines, undefined_names]
+        if module_of(book):
+            checks += [mixed_imports, untyped_parameters, quarto_in_exports]
+        for check in checks:
             found += check(book)
         problems += [f"{book}: {problem}" for problem in found]
     return problems

@@ -9,6 +9,7 @@ __all__ = ['some', 'FAULTS', 'answer_rates', 'draws', 'compare_draws', 'table', 
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,7 @@ def compare_draws(
     images: ImageSet,     # the pool
     n: int,               # images of each report
     pairs: int,           # comparisons
-    fault=None,           # for the second report: a function of images and labels
+    fault: Callable | None = None, # for the second report: a function of images and labels
 ) -> dict:
     """{"false": comparisons with a verdict, "outside": rows whose interval has no 0, "rows", "said": {question:
     verdicts "worse"}}."""
@@ -124,7 +125,7 @@ def table(
     return lines
 
 def main(
-    argv=None, # arguments, for tests; None for the command line
+    argv: list | None = None, # arguments, for tests; None for the command line
 ) -> int:
     "`python -m ccdiff.testing.comparison`; returns the exit code."
     parser = argparse.ArgumentParser("python -m ccdiff.testing.comparison",

@@ -32,9 +32,9 @@ from ..core import CcdiffError, atomic_write
 from ..data import ImageSet, load_images, split_images
 from ..evaluate.judge import LocalJudge, blur, negatives, warp
 from ..evaluate.metrics import (
-    FEATURE_NETS, PROTOCOL, FeatureNet, Reference, Seen, assemble, class_moments, class_pixels, distance_metrics,
-    draw_by_class, feature_scale, frechet_distance, frozen_floors, image_features, limit_features, measure,
-    nearest_distances, pair_metrics, pixel_statistics, scale_counts, to_ink)
+    FEATURE_NETS, PROTOCOL, FeatureNet, Metrics, Reference, Seen, assemble, class_moments, class_pixels,
+    distance_metrics, draw_by_class, feature_scale, frechet_distance, frozen_floors, image_features,
+    limit_features, measure, nearest_distances, pair_metrics, pixel_statistics, scale_counts, to_ink)
 from .benchmarks import draw_samples, parse_sampler, sampler_arguments
 from ..torch_utils import generator
 from ..train.callbacks import Callback
@@ -182,15 +182,17 @@ def cut_reference(
     scales: list, # of their features
     whole: Seen,  # images for the reference and fresh ones
     cut: int,     # its number
+    each: int = 1000, # fresh images of each class
+    shown: int = 200, # images of each class that the reference keeps
 ) -> tuple:
-    "`(reference, fresh)`: a `Reference` without floors, and 10,000 images for the perfect sampler as `Seen`."
-    places = draw_by_class(whole.labels, torch.full((10,), 1000), generator(cut, 0, f"{PROTOCOL} cut"))
+    "`(reference, fresh)`: a `Reference` without floors, and images for the perfect sampler as `Seen`."
+    places = draw_by_class(whole.labels, torch.full((10,), each), generator(cut, 0, f"{PROTOCOL} cut"))
     kept = torch.ones(len(whole.labels), dtype=torch.bool)
     kept[places] = False
     kept = whole.subset(kept.nonzero()[:, 0])
-    shown = draw_by_class(kept.labels, torch.full((10,), 200), generator(0, len(kept.labels), f"{PROTOCOL} sheet"))
-    shown = kept.subset(shown[kept.labels[shown].argsort(stable=True)])
-    pixels = shown.statistics["pixels"].float() / 255
+    sheet = draw_by_class(kept.labels, torch.full((10,), shown), generator(0, len(kept.labels), f"{PROTOCOL} sheet"))
+    sheet = kept.subset(sheet[kept.labels[sheet].argsort(stable=True)])
+    pixels = sheet.statistics["pixels"].float() / 255
     distance, _ = nearest_distances(pixels, pixels, torch.arange(len(pixels)))
     reference = Reference(
         name="mnist",
@@ -201,7 +203,7 @@ def cut_reference(
         moments=[(mean, cov.half().float()) for mean, cov in class_moments(kept.features, kept.labels, 10)],
         pixels=class_pixels(kept.statistics, kept.labels, 10),
         images=pixels.view(-1, 1, 28, 28),
-        labels=shown.labels,
+        labels=sheet.labels,
         twin_distance=round(float(distance.quantile(0.01)), 4),
         card={},
     )
@@ -307,8 +309,7 @@ def published() -> tuple:
     "`(reference, whole, tested)`: the frozen reference, and as it sees them the images it was cut from and the test's."
     _, rest, test = mnist_parts()
     reference = Reference.load()
-    whole, tested = (see(reference.nets, reference.scales, images) for images in (rest, test))
-    return reference, whole, tested
+    return reference, *(reference.see(to_ink(images.images), images.labels) for images in (rest, test))
 
 def with_floors(
     reference: Reference, # of cut_reference
@@ -326,7 +327,7 @@ def numbers_to_report(
     hits: dict | None = None, # {"agreement" and "off_manifold": bool (N,)}, what a judge says of them
     card: dict | None = None, # of the judge
     pairs: bool = True,       # whether to compare in pairs
-) -> dict:
+) -> Metrics:
     "The `Metrics` as `measure` assembles them."
     counts, n = torch.bincount(seen.labels, minlength=10), len(seen.labels)
     found, floors = (raw_numbers if pairs else distance_metrics)(reference, seen), reference.floors(counts)
@@ -384,8 +385,8 @@ def coverage(
 ) -> list:
     """Rows {"images", "n", "metric", "draws", "deviation", "error", "covered", "differs"} for every metric.
     For draws against one reference: the standard deviation of the value, the mean standard error, the share of
-    intervals that hold the mean of the other draws (widened by that mean's own error), and the share of pairs of draws that a
-    test of their difference tells apart."""
+    intervals that hold the mean of the other draws (widened by that mean's own error), and the share of pairs of
+    draws that a test of their difference tells apart."""
     seen_whole, table = see(reference.nets, reference.scales, whole), reference.card["floors"]
     found = {}
     for cut in range(2000, 2000 + cuts):
@@ -504,7 +505,7 @@ class Outsiders:
     def __init__(self,
         part: ImageSet,   # of mnist_parts: what they learn from
         rest: ImageSet,   # what they compare with
-        places: torch.Tensor): # int64: fresh ones among rest, not to compare with
+        places: torch.Tensor): # int64 (N,): fresh ones among rest, not to compare with
         self.nets = [train_outsider(kind, part) for kind in OUTSIDERS]
         ink = to_ink(rest.images)
         features = image_features(self.nets, ink)

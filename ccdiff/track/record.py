@@ -255,7 +255,6 @@ class FileItem:
         return f"FileItem({self.path.name[:8]}…{self.path.suffix}, {self.size} bytes, {self.mime_type})"
 
 # %% ../../nbs/track/00_record.ipynb #d072549c
-#| code-fold: true
 _magic = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"%PDF": "application/pdf",
           b"PK\3\4": "application/zip"}
 
@@ -382,7 +381,6 @@ def _create(path, meta):
         db.execute(f"PRAGMA user_version={_VERSION}")
 
 # %% ../../nbs/track/00_record.ipynb #b390c3aa
-#| code-fold: true
 class EmptyRecord(CcdiffError):
     "A record without tables."
 
@@ -658,7 +656,6 @@ def _ceilings(sessions, limit, as_of):
     return ceilings, limit
 
 # %% ../../nbs/track/00_record.ipynb #e4c41e6e
-#| code-fold: true
 _session = namedtuple("_session", "resume_step started closed status host")
 
 @dataclass
@@ -895,7 +892,6 @@ def list_runs(
     return list(_read_runs(runs, root, lambda history: None, to_the_root=False))
 
 # %% ../../nbs/track/00_record.ipynb #ee14cf00
-#| code-fold: true
 _columns = {"metric": "value", "preview": "value, completion", "series": "payload"}
 _kinds = {"metric": ["metric"], "preview": ["metric"], "series": ["string", "histogram", "file"]}
 
@@ -1015,7 +1011,6 @@ def _with_previews(points, previews):
     return pd.concat([points, previews]).sort_values("step", kind="stable") if len(previews) else points
 
 # %% ../../nbs/track/00_record.ipynb #f81da8cb
-#| code-fold: true
 def _finished(frame):
     "The wide table with its times as times, and no gaps in what says whether a point is a preview."
     import pandas as pd
@@ -1275,7 +1270,6 @@ def download_files(
     return pd.DataFrame(list(rows.values()), index=index)
 
 # %% ../../nbs/track/00_record.ipynb #b0b175a9
-#| code-fold: true
 def _wal_problem(path):
     "What is wrong with the write-ahead log of a record that nobody writes: pages of it that SQLite passes over."
     wal = path.with_name(path.name + "-wal")

@@ -7,8 +7,6 @@ __all__ = ['strict', 'Run', 'git_commit', 'environment', 'edit_tags', 'rename_ru
            'fetch_evaluations', 'settings_text', 'evaluation_words', 'File', 'Histogram']
 
 # %% ../../nbs/track/02_run.ipynb #57e44643
-#| code-fold: true
-#| code-summary: "Imports"
 import atexit
 import logging
 import json
@@ -30,8 +28,8 @@ from fastcore.basics import patch
 from ..core import CcdiffError, check_choice, new_run_id, printable, read_file, run_dir, runs_dir
 from ..folders import RunLock, forks_of
 from .record import (File, Histogram, RECORD, edit_record, fetch_metrics, fetch_runs_table, fetch_series,
-                                 last_steps, open_run, plain_config, plain_histogram, plain_metric, plain_step, plain_text,
-                                 plain_values, store_file, unnest)
+                                 last_steps, open_run, plain_config, plain_histogram, plain_metric, plain_step,
+                                 plain_text, plain_values, store_file, unnest)
 from .sinks import check_trackers, make_sinks
 
 # %% ../../nbs/track/02_run.ipynb #bff4e958
@@ -62,11 +60,11 @@ class Run:
         experiment_name: str | None = None,     # what the run belongs to; a resumed run keeps its own
         creation_time: datetime | None = None,  # None for now
         fork_run_id: str | None = None,  # the parent of a fork
-        fork_step=None,                  # the last step of the parent that the fork's history has
-        log_directory=None,              # the folder of runs; None for $CCDIFF_RUNS_DIR or the default
+        fork_step: float | None = None,  # the last step of the parent that the fork's history has
+        log_directory: str | Path | None = None,  # the folder of runs; None for $CCDIFF_RUNS_DIR or the default
         inherit_configs: bool = True,    # whether a fork has its parent's configs
-        resume: bool = False,            # continue the run `run_id`, which must exist
-        resume_step=None,                # resume after this step: what was logged later is hidden; None hides nothing
+        resume: bool = False,            # continue the run run_id, which must exist
+        resume_step: float | None = None,  # resume after this step: what was logged later is hidden; None hides nothing
         log_with: str | None = None,     # trackers to log to as well, such as "wandb" or "wandb,tensorboard"
         **neptune_keywords,              # neptune-scale's other keywords, for the Neptune sink
     ):
@@ -99,7 +97,7 @@ class Run:
         except (OSError, sqlite3.Error) as error:
             self._failed(f"opening {self.path / RECORD}", error)
             return
-        self.project = self.store.meta.get("project") or self.project  # a resumed run keeps its own
+        self.project = project or self.store.meta.get("project") or self.project  # a resumed run keeps its own
         try:
             self._open_sinks(log_with, what | neptune_keywords, resume, log_directory)
         except Exception as error:  # any sink may fail in any way
@@ -147,7 +145,7 @@ def _send(self:Run, call, *args):
 
 # %% ../../nbs/track/02_run.ipynb #5afa81c7
 def git_commit(
-    folder,  # a folder of a working tree
+    folder: str | Path,  # a folder of a working tree
 ) -> str | None:
     "The commit that is checked out, 40 or 64 hex digits, read from git's files; `None` outside of a repository."
     def read(*parts):
@@ -215,7 +213,7 @@ def _when(timestamp):
 @patch
 def log_metrics(self:Run,
     data: dict,             # names and numbers
-    step,                   # an int or float, at least 0
+    step: float,                   # an int or float, at least 0
     *,
     timestamp: datetime | None = None,  # when it was measured; None for now
     preview: bool = False,  # whether the value is provisional: a later call may replace it
@@ -237,7 +235,7 @@ def log_metrics(self:Run,
 @patch
 def log_string_series(self:Run,
     data: dict,  # names and texts
-    step,        # an int or float, at least 0
+    step: float,        # an int or float, at least 0
     *,
     timestamp: datetime | None = None,  # when; None for now
 ):
@@ -248,8 +246,8 @@ def log_string_series(self:Run,
 
 @patch
 def log_histograms(self:Run,
-    histograms: dict,  # names and `Histogram`s, ours or neptune-scale's
-    step,              # an int or float, at least 0
+    histograms: dict,  # names and Histograms, ours or neptune-scale's
+    step: float,              # an int or float, at least 0
     *,
     timestamp: datetime | None = None,  # when; None for now
 ):
@@ -265,8 +263,8 @@ def _copy(self:Run, file):
 
 @patch
 def log_files(self:Run,
-    files: dict,  # names and files: a path, bytes, a PIL image, a matplotlib figure or a `File` around one
-    step,         # an int or float, at least 0
+    files: dict,  # names and files: a path, bytes, a PIL image, a matplotlib figure or a File around one
+    step: float,         # an int or float, at least 0
     *,
     timestamp: datetime | None = None,  # when; None for now
 ):
@@ -277,7 +275,7 @@ def log_files(self:Run,
 
 @patch
 def assign_files(self:Run,
-    files: dict,  # names and files, as in `log_files`
+    files: dict,  # names and files, as in log_files
 ):
     "Log one file under each name; a later one replaces it."
     if good := self._plain(files, self._copy, "files"):
@@ -285,7 +283,7 @@ def assign_files(self:Run,
 
 @patch
 def log_configs(self:Run,
-    data,  # a dict, dataclass object or `Namespace`, nested or not; None for nothing
+    data: object,  # a dict, dataclass object or Namespace, nested or not; None for nothing
     flatten: bool = False,           # Neptune's; nests are flattened anyway
     cast_unsupported: bool = False,  # Neptune's; what has no type of its own becomes text anyway
 ):
@@ -301,7 +299,7 @@ def _tag_list(tags):
 
 @patch
 def add_tags(self:Run,
-    tags,                      # a list, set or tuple of texts
+    tags: list,  # a list, set or tuple of texts
     group_tags: bool = False,  # whether they are group tags
 ):
     "Add tags to the run."
@@ -309,7 +307,7 @@ def add_tags(self:Run,
 
 @patch
 def remove_tags(self:Run,
-    tags,                      # a list, set or tuple of texts
+    tags: list,  # a list, set or tuple of texts
     group_tags: bool = False,  # whether they are group tags
 ):
     "Remove tags from the run; one that it does not have is ignored."
@@ -317,11 +315,11 @@ def remove_tags(self:Run,
 
 @patch
 def log(self:Run,
-    step=None,                           # an int or float; needed with metrics
+    step: float | None = None,  # an int or float; needed with metrics
     timestamp: datetime | None = None,   # when; None for now
-    configs: dict | None = None,         # as in `log_configs`
-    metrics: dict | None = None,         # as in `log_metrics`
-    tags_add: dict | None = None,        # `{"sys/tags": [...]}` or `{"sys/group_tags": [...]}`
+    configs: dict | None = None,         # as in log_configs
+    metrics: dict | None = None,         # as in log_metrics
+    tags_add: dict | None = None,        # {"sys/tags": [...]} or {"sys/group_tags": [...]}
     tags_remove: dict | None = None,     # likewise
 ):
     "Neptune's older call for everything at once; prefer the ones above."
@@ -410,8 +408,8 @@ def wait_for_processing(self:Run,
 # %% ../../nbs/track/02_run.ipynb #052141a3
 def edit_tags(
     run_id: str,  # the run's id
-    add=(),       # a list, set or tuple of texts
-    remove=(),    # likewise; one that it does not have is ignored
+    add: list = (),  # a list, set or tuple of texts
+    remove: list = (),  # likewise; one that it does not have is ignored
     root: str | Path | None = None, # the runs directory; None for the default
 ) -> list:
     """Add tags to a run and remove others, whether it is over or not; the tags that it has then, sorted. Raises
@@ -454,6 +452,16 @@ def _goes_on(run_id, root):
     except CcdiffError:
         return False
 
+def _refuse_to_delete(runs, orphan_forks, root):
+    "Raise a `CcdiffError` for a run that goes on, and for one with forks that stay."
+    for run_id in runs:
+        forks = [fork for fork in find_forks(run_id, root) if fork not in runs]
+        if forks and not orphan_forks:
+            raise CcdiffError(f"run {run_id!r} is the parent of {', '.join(forks)}, which would lose the history that "
+                              "they inherited; delete them too, or say that they may lose it (--orphan-forks).")
+        if _goes_on(run_id, root):
+            raise CcdiffError(f"run {run_id!r} goes on: a process is logging to it. Stop it first.")
+
 def _empty_trash(trash):
     "Delete what was moved there, also by a deletion that was interrupted."
     shutil.rmtree(trash, ignore_errors=True)
@@ -469,23 +477,19 @@ def delete_runs(
 ) -> bool:
     """Delete runs with all their files, all of them or none; whether they are deleted. Raises `CcdiffError` for a run
     that is not there, one that goes on, and one with forks that stay. POSIX only, as locks are."""
-    trash = runs_dir(root) / ".trash"
+    runs, trash = list(dict.fromkeys(runs)), runs_dir(root) / ".trash"
     if trash.is_symlink():
         raise CcdiffError(f"{trash} is a symbolic link, which is not followed.")
     for run_id in runs:
         if not run_dir(run_id, root).is_dir():
             raise CcdiffError(f"there is no run {run_id!r} in {runs_dir(root)}.")
-        forks = [fork for fork in find_forks(run_id, root) if fork not in runs]
-        if forks and not orphan_forks:
-            raise CcdiffError(f"run {run_id!r} is the parent of {', '.join(forks)}, which would lose the history that "
-                              "they inherited; delete them too, or say that they may lose it (--orphan-forks).")
     with ExitStack() as stack:
         for run_id in runs:
             stack.enter_context(RunLock(run_id, root))
-            if _goes_on(run_id, root):
-                raise CcdiffError(f"run {run_id!r} goes on: a process is logging to it. Stop it first.")
+        _refuse_to_delete(runs, orphan_forks, root)
         if not agree():
             return False
+        _refuse_to_delete(runs, orphan_forks, root)  # somebody may have forked one while the question stood
         moved = {}
         try:
             trash.mkdir(exist_ok=True)
@@ -512,7 +516,7 @@ def _read_settings(text):
     return settings if isinstance(settings, dict) else {}
 
 def fetch_evaluations(
-    runs=None,  # a list of run ids, a run's id, or a regular expression; None for all
+    runs: str | list | None = None, # a list of run ids, a run's id, or a regular expression; None for all
     root: str | Path | None = None, # the runs directory; None for the default
 ) -> list:
     """Dicts, by run and step, with run, step, name (what sets it apart from another evaluation of that step, or ""), n
@@ -548,7 +552,7 @@ def _short_number(value):
     return f"{value:.10g}" if isinstance(value, (int, float)) else str(value)[:100]
 
 def settings_text(
-    settings: dict, # what an evaluation's images were drawn with, as `fetch_evaluations` has it
+    settings: dict, # what an evaluation's images were drawn with, as fetch_evaluations has it
 ) -> str:
     "The settings of an evaluation in words, such as `10 steps, DPMSolverMultistep, guidance 1.3 in 0.2 to 0.8`."
     words = []
@@ -567,7 +571,7 @@ def settings_text(
     return printable(", ".join(words))
 
 def evaluation_words(
-    evaluation: dict, # one of those that `fetch_evaluations` returns
+    evaluation: dict, # one of those that fetch_evaluations returns
 ) -> list:
     """A dict of texts for each judge, or one if there is none: step, settings, n, judge, is_digit, correct_digit,
     hand_writing, fd, fd_perfect; "" for what is not known."""

@@ -524,7 +524,6 @@ def _open_queue(queue):
             yield db
 
 # %% ../../nbs/track/01_sinks.ipynb #3b8e44f1
-#| code-fold: true
 def _own_file(queue, source):
     "The path of a file that a queue names, in the `files` folder of the run; None if it is not there as it was logged."
     folder = queue.parents[2].resolve()
@@ -571,7 +570,6 @@ def _write_anew(queue, project):
     return left_out
 
 # %% ../../nbs/track/01_sinks.ipynb #5e6aad25
-#| code-fold: true
 def _look(queue, project, yes):
     "A row about a queue: what is in it, where it goes, and whether it may."
     made_for = _marked_project(queue)

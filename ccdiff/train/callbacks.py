@@ -485,7 +485,7 @@ class AskBeforeEpoch(Callback):
             main_thread = threading.current_thread() is threading.main_thread()
             if main_thread: # where Ctrl+C is an answer
                 handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-            try: return input(question)
+            try: return input(f"\n{question}") # below the bar
             except (EOFError, KeyboardInterrupt): return "n"
             finally:
                 if main_thread: signal.signal(signal.SIGINT, handler)

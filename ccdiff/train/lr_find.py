@@ -7,6 +7,7 @@ __all__ = ['LearningRates', 'lr_find']
 
 # %% ../../nbs/train/06_lr_find.ipynb #e53052ec
 import math
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -51,7 +52,8 @@ class LearningRates:
         fig, ax = figure()
         ax.plot(self.rates, self.losses, color="0.75", lw=0.7)
         ax.plot(self.rates, self.smooth, color=COLORS[0], label="loss, running mean")
-        ax.axvline(self.suggestion, color=COLORS[1], label=f"suggestion {self.suggestion:.2g}")
+        with suppress(CcdiffError): # a curve that never falls is worth seeing, too
+            ax.axvline(self.suggestion, color=COLORS[1], label=f"suggestion {self.suggestion:.2g}")
         ax.axvline(self.current, color="0.5", ls=":", label=f"now {self.current:.2g}")
         ax.set(xlabel="learning rate", ylabel="loss", xscale="log")
         log_axis(ax)
@@ -59,8 +61,10 @@ class LearningRates:
         return fig
 
     def __repr__(self):
+        try: suggested = f"{self.suggestion:.2g} is suggested"
+        except CcdiffError: suggested = "none is suggested, since the loss does not fall"
         return (f"learning rates from {self.rates[0]:.1e} to {self.rates[-1]:.1e} in {len(self.rates)} steps: "
-                f"{self.suggestion:.2g} is suggested, the configuration has {self.current:.2g}")
+                f"{suggested}, the configuration has {self.current:.2g}")
 
     def _repr_png_(self): return png(self.plot())
 
@@ -92,4 +96,6 @@ def lr_find(
             found.rates.append(float(rate))
             found.losses.append(loss)
             if found.smooth[-1] > 4 * found.smooth.min(): break
+    if not found.losses:
+        raise CcdiffError("the first loss is not finite, before any step is taken: look at the images and the network.")
     return found

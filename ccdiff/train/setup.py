@@ -198,6 +198,7 @@ def make_accelerator(
     if device.type == "cpu": keep_memory()
     parts = accelerator.num_processes * config.gradient_accumulation_steps
     if config.batch_size % parts:
+        accelerator.wait_for_everyone() # else one may find the others gone while it is still being connected
         raise CcdiffError(f"batch_size={config.batch_size} cannot be shared by {accelerator.num_processes} processes "
                           f"in {config.gradient_accumulation_steps} equal parts each; use a multiple of {parts}.")
     return accelerator

@@ -260,14 +260,14 @@ def training_picture(
         log_axis(ax)
         ax.legend(frameon=False)
     if grid is None: return side_by_side([fig])
-    scale = max(1, round(fig.bbox.height / grid.height))
+    scale = 2 if 2 * grid.height <= fig.bbox.height else 1
     return side_by_side([fig, grid.resize((grid.width * scale, grid.height * scale), Image.NEAREST)])
 
 @patch
 def __repr__(self:Trainer):
     loss = f", loss {self.history[-1]['train/loss']:.4f}" if self.history else ""
-    return (f"Trainer of run {self.run_id}: step {self.step:,} of {self.total_steps:,}{loss}; "
-            f"{self.unet.num_parameters():,} parameters on {self.accelerator.device}; {self.images.summary()}")
+    return (f"Trainer of run {self.run_id}: step {self.step:,} of {self.total_steps:,}{loss}\n"
+            f"{self.unet.num_parameters():,} parameters on {self.accelerator.device}\n{self.images.summary()}")
 
 @patch
 def _repr_png_(self:Trainer):
@@ -298,7 +298,7 @@ class TrainResult:
         text = f"run {self.run_id}: step {self.step:,} of {self.total_steps:,}{loss}, {self.seconds:.1f} s"
         if self.checkpoint: text += f", saved as {self.checkpoint.name}"
         if self.finished: return f"{text}; finished"
-        return f"{text}; stopped: {self.stopped}. To go on: Trainer(TrainConfig.of_run({self.run_id!r})).fit()"
+        return f"{text}\nstopped: {self.stopped}\nto go on: Trainer(TrainConfig.of_run({self.run_id!r})).fit()"
 
     def _repr_png_(self):
         title = f"{self.run_id}, step {self.step:,} of {self.total_steps:,}"

@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 
 from ..core import CcdiffError, check_int, check_number, run_dir, stateless_seed
 from ..data import ImageSet, image_grid, normalize
+from ..folders import in_box
 from ..model.objective import draw_batch_noise
 from ..track.record import RECORD
 from ..track.run import Run
@@ -148,8 +149,9 @@ class Track(Callback):
             warnings.warn(f"run {trainer.run_id!r} has a record but no checkpoint; "
                           f"it begins again at step {trainer.step + 1}", stacklevel=5)
         if exists or resumed: return dict(resume=True, resume_step=trainer.step)
-        if trainer.parent: return dict(fork_run_id=trainer.parent["run_id"], fork_step=trainer.parent["step"])
-        return {}
+        parent = trainer.parent
+        if parent is None or in_box(parent["run_id"]): return {} # a network that comes with ccdiff has no record
+        return dict(fork_run_id=parent["run_id"], fork_step=parent["step"])
 
     def describe(self,
                  trainer: "Trainer", # before its first step

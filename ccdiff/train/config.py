@@ -341,7 +341,7 @@ def saved_config(
 @patch(cls_method=True)
 def of_run(
     cls:TrainConfig,
-    run: str,                # the run to go on from: its id, the beginning of it, or latest
+    run: str,                # the run to go on from: its id, the beginning of it, or latest; to fork, also one of BOX
     step: int | None = None, # one of its checkpoints; None for the newest that verifies
     mode: str = "resume",    # resume or fork
     **changes,               # options to set otherwise
@@ -350,8 +350,8 @@ def of_run(
 
     Raises `CcdiffError` if there is no such checkpoint."""
     check_choice("mode", mode, ("resume", "fork"))
-    run = find_run(run)
-    saved = saved_config(find_checkpoint(run, step))
+    run = find_run(run, box=mode == "fork")
+    saved = saved_config(find_checkpoint(run, step, box=mode == "fork"))
     if not saved:
         raise CcdiffError(f"the checkpoint of run {run!r} holds no training configuration; "
                           "load it with Trainer(config).load_training_state(folder).")

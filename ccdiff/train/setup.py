@@ -252,7 +252,8 @@ def find_start(
         later = [s for s in map(checkpoint_step, list_checkpoints(run_id)) if s > checkpoint_step(path)]
         return {"run_id": run_id, "path": str(path), "later": [] if step is None else later}
     path = None
-    if config.neptune_mode == "fork": path = str(find_checkpoint(config.resume_from_run_id, config.resume_from_step))
+    if config.neptune_mode == "fork":
+        path = str(find_checkpoint(config.resume_from_run_id, config.resume_from_step, box=True))
     run_id = config.run_id or new_run_id(config.neptune_experiment)
     if taken := list_checkpoints(run_id):
         raise CcdiffError(f"run {run_id!r} already has checkpoints, up to step {checkpoint_step(taken[-1])}; "

@@ -181,7 +181,7 @@ class TrainConfig:
     mixed_precision: Literal["no", "bf16", "fp16"] = "no" # compute in half precision
     compile: bool = False             # compile the network with torch.compile: slow to start, faster steps on a GPU
     cuda_graphs: bool = True          # record a step's kernels and replay them; one CUDA device, not with fp16
-    threads: Count | None = None      # CPU threads; default: $OMP_NUM_THREADS, the resumed run's, or the idle cores
+    threads: Count | None = None      # CPU threads; default: $OMP_NUM_THREADS, the resumed run's, or up to 8 cores
     # checkpoints and faults
     save_checkpoints: bool = True     # save checkpoints; a run without them can be neither resumed nor forked
     checkpoint_interval: Count = 100  # save a checkpoint every N steps; there is always one at the end

@@ -74,10 +74,6 @@ class Trainer:
         recorded = checkpoint.state.get("environment", {}) if checkpoint else {}
         beside = int(os.environ.get("LOCAL_WORLD_SIZE", self.accelerator.num_processes)) # processes on this machine
         threads = choose_threads(config.threads, recorded.get("threads"), beside)
-        self.environment = describe_environment(self.accelerator, threads, compiled=config.compile,
-                                                cuda_graphs=self._use_graphs())
-        if self.accelerator.is_main_process: warn_not_exact(self.environment, resumed.get("environment", {}))
-
         self.step = checkpoint.step if checkpoint else 0
         self.history, self.skips = [], resumed.get("skips", 0)
         self.saved_step = self.checkpoint_path = self._saved_rng = None
@@ -86,6 +82,9 @@ class Trainer:
         if config.neptune_mode == "fork": self.parent = {"run_id": config.resume_from_run_id, "step": self.step}
         self._plan_length(checkpoint)
         self._build(unet, objective, optimizer, checkpoint)
+        self.environment = describe_environment(self.accelerator, threads, compiled=config.compile,
+                                                cuda_graphs=self._use_graphs())
+        if self.accelerator.is_main_process: warn_not_exact(self.environment, resumed.get("environment", {}))
         if resumed: self._check_parts(resumed.get("parts", {}))
 
 # %% ../../nbs/train/04_trainer.ipynb #588cda33
@@ -94,7 +93,7 @@ def _build(self:Trainer, unet, objective, optimizer, checkpoint):
     "Network, average, optimizer, schedule and stepper, with their states if there is a checkpoint."
     config, accelerator = self.config, self.accelerator
     self.objective = make_objective(config, self.parent) if objective is None else objective
-    self.scheduler = self.objective.scheduler
+    self.scheduler, self.critic = self.objective.scheduler, getattr(self.objective, "critic", None)
     predicts = prediction_type_of(self.scheduler)
     if predicts != config.prediction_type:
         raise CcdiffError(f"the objective is for prediction_type={predicts!r}, but the configuration says "
@@ -107,12 +106,22 @@ def _build(self:Trainer, unet, objective, optimizer, checkpoint):
         optimizer = make_optimizer(config, self.unet, accelerator.device, capturable=self._use_graphs())
     elif not isinstance(optimizer, torch.optim.Optimizer):
         optimizer = optimizer(self.unet)
+    if self.critic is not None: self._add_critic(optimizer)
     self.model, self.optimizer = accelerator.prepare(self.unet, optimizer)
     self._parameters = list(self.unet.parameters()) # collecting them takes longer than averaging them
     self._compiled = compile_model(self.model, accelerator.device) if config.compile else None
     self.ema = self._make_ema()
     if checkpoint is not None: self._load_states(checkpoint)
     self._start_schedule()
+
+@patch
+def _add_critic(self:Trainer, optimizer):
+    "Give the objective's critic to the optimizer. `CcdiffError` with several processes."
+    if self.accelerator.num_processes > 1:
+        raise CcdiffError("an objective with a critic is trained by one process, since only the network's gradients are "
+                          "averaged; leave out accelerate launch, or set critic_weight=0.")
+    self.critic.to(self.accelerator.device)
+    optimizer.add_param_group({"params": list(self.critic.parameters()), "betas": (0.0, 0.99)})
 
 @patch
 def _parts(self:Trainer) -> dict:
@@ -162,7 +171,7 @@ def _make_ema(self:Trainer):
 def _use_graphs(self:Trainer) -> bool:
     "Whether steps are recorded as CUDA graphs and replayed."
     a = self.accelerator
-    return self.config.cuda_graphs and a.device.type == "cuda" and a.num_processes == 1 and a.scaler is None
+    return self.config.cuda_graphs and a.device.type == "cuda" and a.num_processes == 1 and a.scaler is None and self.critic is None
 
 @patch
 def _start_schedule(self:Trainer):
@@ -409,10 +418,11 @@ def save(self:Trainer) -> Path:
     All processes must call it."""
     if self.saved_step == self.step: return self.checkpoint_path
     began, path = time.perf_counter(), create_checkpoint_path(self.run_id, self.step)
+    extra = {"critic": self.critic.state_dict()} if self.critic is not None else None
     def write():
         save_checkpoint(path, self.pipeline, state=self.training_state(), model=None if self.ema is None else self.unet,
                         optimizer=self.optimizer.optimizer, lr_scheduler=self.schedule, ema=self.ema,
-                        scaler=self.accelerator.scaler, rng=rng_state())
+                        scaler=self.accelerator.scaler, rng=rng_state(), extra=extra)
         if self.config.keep_last: prune_checkpoints(self.run_id, self.config.keep_last)
     self.on_main(write)
     self.saved_step, self.checkpoint_path = self.step, path
@@ -434,6 +444,8 @@ def _load_states(self:Trainer, checkpoint):
         if self._own_rates: groups = optimizer.state_dict()["param_groups"] # the settings are those it was given
         else: groups = [{**group, "capturable": self._use_graphs()} for group in checkpoint.optimizer["param_groups"]]
         optimizer.load_state_dict({**checkpoint.optimizer, "param_groups": groups})
+    if self.critic is not None and "critic" in checkpoint.extra:
+        self.critic.load_state_dict(checkpoint.extra["critic"])
     if self.ema is not None and checkpoint.ema is not None:
         self.ema.load_state_dict({**checkpoint.ema, "decay": self.config.ema_decay})
         self.ema.to(self.accelerator.device)

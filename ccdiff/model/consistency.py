@@ -144,12 +144,13 @@ class ConsistencyObjective(Objective):
                  guidance_interval: tuple = (0.2, 0.8), # guide the teacher between these times only
                  pieces: int = 8,           # how many pieces time is cut into, at least 2
                  bounded: bool = True,      # do not count errors beyond black and white
-                 critic_weight: float = 0.2): # of the critic's opinion in the pupil's loss; 0 for no critic
+                 critic_from: float | None = 0.4): # the share of the training at which only the critic counts; None for none
         if prediction_type_of(scheduler) != "flow_prediction":
             raise CcdiffError(f"a network that predicts {prediction_type_of(scheduler)!r} cannot be distilled; "
                               "train one with prediction_type='flow_prediction', as the preset fast does.")
         check_number("teacher_guidance", guidance, ge=0, hint="1 is no guidance.")
-        check_number("critic_weight", critic_weight, ge=0, hint="0 is no critic.")
+        if critic_from is not None:
+            check_number("critic_from", critic_from, gt=0, le=1, hint="0.4 is usual; None for no critic.")
         if guidance != 1 and not teacher.config.null_class:
             raise CcdiffError(f"teacher_guidance={guidance} needs a teacher that was also trained without labels "
                               "(class_dropout_prob above 0); use 1.")
@@ -157,8 +158,8 @@ class ConsistencyObjective(Objective):
         config = teacher.config
         self.teacher = copy.deepcopy(teacher).eval().requires_grad_(False)
         self.guidance, self.guidance_interval, self.times = guidance, guidance_interval, consistency_times(pieces)
-        self.critic_weight, self.critic = critic_weight, None
-        if critic_weight:
+        self.critic_from = critic_from
+        if critic_from is not None:
             with torch.random.fork_rng(devices=[]):
                 torch.default_generator.manual_seed(0)
                 self.critic = Critic(config.image_channels, config.num_classes + bool(config.null_class))
@@ -198,4 +199,5 @@ class ConsistencyObjective(Objective):
         own, real_score = critic_losses(self.critic, x0, answer.detach().clamp(-1, 1), labels, wrong, noise.roll(1, 0))
         frozen = {name: p.detach() for name, p in self.critic.named_parameters()}
         drawn_score = functional_call(self.critic, frozen, (InwardClamp.apply(answer), labels))
-        return losses + self.critic_weight * softplus(real_score - drawn_score) + own
+        share = min(1.0, self.progress / self.critic_from)
+        return (1 - share) * losses + share * softplus(real_score - drawn_score) + own

@@ -107,6 +107,7 @@ class Objective:
             check_number("snr_gamma", snr_gamma, gt=0, hint="5 is usual; None for no weighting.")
         self.scheduler, self.snr_gamma, self.bounded = scheduler, snr_gamma, bounded
         self.critic = None # a network that learns beside the one that is trained, see ConsistencyObjective
+        self.progress = 0.0 # the share of the training that is done; the trainer sets it before every step
 
     def losses(self,
                unet: nn.Module,         # called as unet(noisy, time, labels), returns a tensor (B, C, H, W)

@@ -98,7 +98,7 @@ def make_objective(
         raise CcdiffError(f"run {parent['run_id']!r} predicts {teacher.prediction_type!r} and cannot be distilled; train "
                           "one with prediction_type='flow_prediction', as the preset fast does.")
     return ConsistencyObjective(scheduler, teacher.unet, config.teacher_guidance, bounded=config.bounded_loss,
-                                critic_weight=config.critic_weight)
+                                critic_from=config.critic_from)
 
 # %% ../../nbs/train/01_setup.ipynb #fb10f0e4
 def make_muon(

@@ -119,9 +119,9 @@ def _add_critic(self:Trainer, optimizer):
     "Give the objective's critic to the optimizer. `CcdiffError` with several processes."
     if self.accelerator.num_processes > 1:
         raise CcdiffError("an objective with a critic is trained by one process, since only the network's gradients are "
-                          "averaged; leave out accelerate launch, or set critic_weight=0.")
+                          "averaged; leave out accelerate launch, or set critic_from=None.")
     self.critic.to(self.accelerator.device)
-    optimizer.add_param_group({"params": list(self.critic.parameters()), "betas": (0.0, 0.99)})
+    optimizer.add_param_group({"params": list(self.critic.parameters()), "betas": (0.0, 0.99), "lr_scale": 3})
 
 @patch
 def _parts(self:Trainer) -> dict:
@@ -179,7 +179,9 @@ def _start_schedule(self:Trainer):
     config = self.config
     for group in self.optimizer.param_groups:
         if self._own_rates: group.setdefault("initial_lr", group["lr"])
-        else: group.update(lr=config.learning_rate, initial_lr=config.learning_rate, weight_decay=config.weight_decay)
+        else:
+            rate = config.learning_rate * group.get("lr_scale", 1)
+            group.update(lr=rate, initial_lr=rate, weight_decay=config.weight_decay)
     self.schedule = make_lr_schedule(config, self.optimizer.optimizer, self.step - self.first_step,
                                      self.schedule_steps - self.first_step)
     stepper = GraphStepper if self._use_graphs() else Stepper
@@ -229,6 +231,7 @@ def draw_batch(self:Trainer,
 def train_step(self:Trainer) -> dict:
     "Take one optimizer step; `{name: number}` of loss, learning rate, gradient norm and epoch."
     batch, learning_rate = self.draw_batch(), self.optimizer.param_groups[0]["lr"]
+    self.objective.progress = (self.step - self.first_step) / (self.schedule_steps - self.first_step)
     losses, grad_norm = self.stepper.backward(batch, hooks=self.hooks_due)
     shared = torch.stack([losses.mean(), losses.new_full((), float(self._stop_wanted))])
     shared = self.accelerator.reduce(shared, "mean")

@@ -336,7 +336,7 @@ class EarlyStopping(Callback):
         "The best loss, its step, and the measurements since."
         return {"best": self.best, "best_step": self.best_step, "waited": self.waited}
 
-# %% ../../nbs/train/03_callbacks.ipynb #8d6a7039
+# %% ../../nbs/train/03_callbacks.ipynb #b042fa0c
 def quality_of(
     pipeline: ClassConditionedPipeline, # what draws
     baseline: Baseline,    # what samples are compared with
@@ -352,7 +352,7 @@ def quality_of(
     if "fd" in found and found["fd"].times_perfect: numbers["samples/times_perfect"] = found["fd"].times_perfect
     return numbers
 
-# %% ../../nbs/train/03_callbacks.ipynb #51f8fef0
+# %% ../../nbs/train/03_callbacks.ipynb #481d226f
 class EvaluateSamples(Callback):
     """Adds the numbers of `quality_of` to the record, to `metrics` for the callbacks that follow, and to
     `trainer.history`, every `every` steps and at the end.
@@ -380,9 +380,8 @@ class EvaluateSamples(Callback):
             raise CcdiffError(f"the trainer was given {ours.summary()}; their samples cannot be compared with "
                               f"{theirs.name}. Hand over what they should look like: callbacks=[EvaluateSamples(100, "
                               "baseline)], without evaluate_every.")
-        notes = " ".join(self.baseline.notes)
-        if self.baseline.reference is None: raise CcdiffError(f"samples of {ours.name} cannot be evaluated. {notes}")
-        if self.baseline.judge is None: warnings.warn(f"samples are measured, but not judged. {notes}", stacklevel=3)
+        if self.baseline.reference is None or self.baseline.judge is None:
+            raise CcdiffError(f"samples of {ours.name} cannot be evaluated. {' '.join(self.baseline.notes)}")
 
     def after_step(self, trainer: "Trainer", metrics: dict):
         "Evaluate, if it is due."
@@ -573,15 +572,15 @@ class AskBeforeEpoch(Callback):
 
 # %% ../../nbs/train/03_callbacks.ipynb #ddc784e2
 class ProgressBar(Callback):
-    """A tqdm bar in the main process: steps, time, loss, held-out loss, images per second, and the run's id as far as
-    there is room."""
+    """A tqdm bar in the main process: steps, time, loss, held-out loss, the samples' agreement, images per second, and
+    the run's id as far as there is room."""
 
     def before_fit(self, trainer: "Trainer"):
         "Open the bar."
         notebook = "ipykernel" in sys.modules
         slow = {} if sys.stderr.isatty() or notebook else {"mininterval": 10}
         bar = "{bar}" if notebook else "{bar:10}"
-        self.held_out = None # the last held-out loss
+        self.last = {} # the last value of what is not measured at every step
         self.bar = tqdm(total=trainer.total_steps, initial=trainer.step, unit="step", desc=trainer.run_id,
                         bar_format="{percentage:3.0f}%|" + bar + "| {n_fmt}/{total_fmt} "
                                    "[{elapsed}<{remaining}{postfix}] {desc}",
@@ -589,10 +588,9 @@ class ProgressBar(Callback):
 
     def after_step(self, trainer: "Trainer", metrics: dict):
         "Move the bar by a step, and show its numbers."
-        self.held_out = metrics.get("val/loss", self.held_out)
-        shown = {"loss": f"{metrics['train/loss']:.4f}"}
-        if self.held_out is not None: shown["val"] = f"{self.held_out:.4f}"
-        shown["images/s"] = f"{trainer.images_per_second:.0f}"
+        if "val/loss" in metrics: self.last["val"] = f"{metrics['val/loss']:.4f}"
+        if "samples/agreement" in metrics: self.last["agree"] = f"{metrics['samples/agreement']:.0%}"
+        shown = {"loss": f"{metrics['train/loss']:.4f}", **self.last, "images/s": f"{trainer.images_per_second:.0f}"}
         self.bar.set_postfix(shown, refresh=False)
         self.bar.update()
 

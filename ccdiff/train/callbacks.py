@@ -336,7 +336,7 @@ class EarlyStopping(Callback):
         "The best loss, its step, and the measurements since."
         return {"best": self.best, "best_step": self.best_step, "waited": self.waited}
 
-# %% ../../nbs/train/03_callbacks.ipynb #b042fa0c
+# %% ../../nbs/train/03_callbacks.ipynb #0133a592
 def quality_of(
     pipeline: ClassConditionedPipeline, # what draws
     baseline: Baseline,    # what samples are compared with
@@ -352,7 +352,7 @@ def quality_of(
     if "fd" in found and found["fd"].times_perfect: numbers["samples/times_perfect"] = found["fd"].times_perfect
     return numbers
 
-# %% ../../nbs/train/03_callbacks.ipynb #481d226f
+# %% ../../nbs/train/03_callbacks.ipynb #c4a50ef1
 class EvaluateSamples(Callback):
     """Adds the numbers of `quality_of` to the record, to `metrics` for the callbacks that follow, and to
     `trainer.history`, every `every` steps and at the end.
@@ -370,7 +370,8 @@ class EvaluateSamples(Callback):
 
     def before_fit(self, trainer: "Trainer"):
         "Find what to compare with, in the main process."
-        trainer.on_main(lambda: self._find_baseline(trainer))
+        with torch.random.fork_rng(devices=[]): # networks draw their first weights, before they are loaded
+            trainer.on_main(lambda: self._find_baseline(trainer))
 
     def _find_baseline(self, trainer):
         if self.baseline is None:

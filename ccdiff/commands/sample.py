@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .shell import Parser
 from ..core import CcdiffError, check_choice, check_int
+from ..folders import BOX, run_ids
 
 # %% ../../nbs/commands/01_sample.ipynb #dbe9f577
 def parse_labels(
@@ -83,7 +84,8 @@ def draw(
 
 # %% ../../nbs/commands/01_sample.ipynb #2971197b
 SOURCE = dict(dest="source", required=True, metavar="RUN[@STEP]|FOLDER",
-              help="a run (its id, the beginning of it, or latest), at its newest checkpoint or STEP; or a folder")
+              help="a run (its id, the beginning of it, or latest), at its newest checkpoint or STEP; a folder; or a "
+                   f"network that comes with ccdiff: {', '.join(run_ids(BOX))}")
 
 EPILOG = """commands:
   ccdiff-sample export --from RUN --out FOLDER                # a folder for people without ccdiff
@@ -92,6 +94,7 @@ exit codes: 0 the picture is written and its path printed; 2 wrong option, or no
 error stream); 130 stopped by Ctrl-C, and nothing is written.
 
 examples:
+  ccdiff-sample --from mnist --labels 0-9 --out digits.png    # a network that comes with ccdiff
   ccdiff-sample --from latest                                 # the newest run's newest checkpoint, all classes
   ccdiff-sample --from RUN@500 --labels 0-9 --per-class 8 --num-inference-steps 20 --scheduler euler_a --out grid.png
   ccdiff-sample --from path/to/pipeline --labels cat,dog --seed 7""" # the end of the help text

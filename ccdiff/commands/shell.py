@@ -23,7 +23,7 @@ from fastcore.basics import patch
 
 import ccdiff
 from ..core import CcdiffError, printable
-from ..folders import run_ids
+from ..folders import BOX, run_ids
 
 # %% ../../nbs/commands/00_shell.ipynb #ce3bb07b
 class Parser(argparse.ArgumentParser):
@@ -171,5 +171,7 @@ def complete(self:Parser):
     except ImportError: return
     for parser in self.parsers():
         for action in parser._actions:
-            if str(action.metavar).startswith("RUN"): action.completer = lambda **_: ["latest", *run_ids()]
+            if not str(action.metavar).startswith("RUN"): continue
+            boxed = run_ids(BOX) if action.dest in ("source", "resume_from_run_id") else []
+            action.completer = lambda boxed=boxed, **_: ["latest", *run_ids(), *boxed]
     argcomplete.autocomplete(self, always_complete_options=False)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Callback', 'Guarded', 'Track', 'Watch', 'held_out_batch', 'HeldOut', 'EarlyStopping', 'quality_of', 'EvaluateSamples',
            'NotFiniteError', 'NonFiniteGuard', 'SaveCheckpoints', 'sample_grid', 'SampleGrid', 'AskBeforeEpoch',
-           'ProgressBar', 'StopOnSignal', 'default_callbacks']
+           'ProgressBar', 'StopOnSignal', 'ShareCores', 'default_callbacks']
 
 # %% ../../nbs/train/03_callbacks.ipynb #6a7ff632
 import json
@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from ..core import CcdiffError, check_int, check_number, run_dir, stateless_seed
 from ..data import ImageSet, image_grid, normalize, resize_images
 from ..evaluate.evaluator import Baseline, Evaluator, draw_samples
 from ..evaluate.metrics import measure
+from ..folders import in_box
 from ..model.objective import draw_batch_noise
 from ..model.pipeline import ClassConditionedPipeline
 from ..track.record import RECORD
@@ -33,7 +35,7 @@ from ..track.run import Run
 from ..track.sinks import check_trackers
 from .config import TrainConfig, sampling_recipe
 from .graphs import Batch
-from .setup import load_split
+from .setup import load_split, sleep_while_waiting
 from ..watcher import TorchWatcher, WatchLog
 
 # %% ../../nbs/train/03_callbacks.ipynb #5cc3134f
@@ -152,8 +154,9 @@ class Track(Callback):
             warnings.warn(f"run {trainer.run_id!r} has a record but no checkpoint; "
                           f"it begins again at step {trainer.step + 1}", stacklevel=5)
         if exists or resumed: return dict(resume=True, resume_step=trainer.step)
-        if trainer.parent: return dict(fork_run_id=trainer.parent["run_id"], fork_step=trainer.parent["step"])
-        return {}
+        parent = trainer.parent
+        if parent is None or in_box(parent["run_id"]): return {} # a network that comes with ccdiff has no record
+        return dict(fork_run_id=parent["run_id"], fork_step=parent["step"])
 
     def describe(self,
                  trainer: "Trainer", # before its first step
@@ -633,6 +636,38 @@ class StopOnSignal(Callback):
                                 f"To go on: TrainConfig.of_run({trainer.run_id!r}) or "
                                 f"--neptune-mode resume --resume-from-run-id {trainer.run_id}")
 
+# %% ../../nbs/train/03_callbacks.ipynb #d95bc619
+class ShareCores(Callback):
+    "On a CPU: once other processes want the cores, lets the threads sleep while they wait for each other."
+
+    def before_fit(self, trainer: "Trainer"):
+        "Begin to watch, if there are several threads."
+        self.stack, self.seconds, self.cpu_seconds = ExitStack(), 0.0, 0.0
+        self.watching = trainer.accelerator.device.type == "cpu" and trainer.environment["threads"] > 1
+
+    def before_step(self, trainer: "Trainer"):
+        "Read both clocks."
+        self.began, self.cpu_began = time.perf_counter(), time.thread_time()
+
+    def before_update(self, trainer: "Trainer", batch: Batch, losses: torch.Tensor, metrics: dict):
+        "Compare them, after a second of steps."
+        if not self.watching: return
+        self.seconds += time.perf_counter() - self.began
+        self.cpu_seconds += time.thread_time() - self.cpu_began
+        if self.seconds < 1: return
+        if self.cpu_seconds < self.seconds / 2: self.share(trainer)
+        self.seconds = self.cpu_seconds = 0.0
+
+    def share(self,
+              trainer: "Trainer"): # inside fit
+        "Let the threads sleep while they wait, to the end of `fit`."
+        self.watching = False
+        self.stack.enter_context(sleep_while_waiting(trainer.environment["threads"]))
+
+    def after_fit(self, trainer: "Trainer", error: BaseException | None):
+        "Let them spin again."
+        self.stack.close()
+
 # %% ../../nbs/train/03_callbacks.ipynb #8431f26f
 def default_callbacks(
     config: TrainConfig, # says which ones
@@ -654,4 +689,5 @@ def default_callbacks(
     if config.save_checkpoints: callbacks.append(SaveCheckpoints(config.checkpoint_interval))
     if config.num_inference_steps: callbacks.append(SampleGrid(config.checkpoint_interval))
     if config.show_progress: callbacks.append(ProgressBar())
+    callbacks.append(ShareCores()) # behind what waits for a person
     return callbacks

@@ -181,7 +181,7 @@ class TrainConfig:
     mixed_precision: Literal["no", "bf16", "fp16"] = "no" # compute in half precision
     compile: bool = False             # compile the network with torch.compile: slow to start, faster steps on a GPU
     cuda_graphs: bool = True          # record a step's kernels and replay them; one CUDA device, not with fp16
-    threads: Count | None = None      # CPU threads; default: $OMP_NUM_THREADS, the resumed run's, or the idle cores
+    threads: Count | None = None      # CPU threads; default: $OMP_NUM_THREADS, the resumed run's, or up to 8 cores
     # checkpoints and faults
     save_checkpoints: bool = True     # save checkpoints; a run without them can be neither resumed nor forked
     checkpoint_interval: Count = 100  # save a checkpoint every N steps; there is always one at the end
@@ -342,7 +342,7 @@ def saved_config(
 @patch(cls_method=True)
 def of_run(
     cls:TrainConfig,
-    run: str,                # the run to go on from: its id, the beginning of it, or latest
+    run: str,                # the run to go on from: its id, the beginning of it, or latest; to fork, also one of BOX
     step: int | None = None, # one of its checkpoints; None for the newest that verifies
     mode: str = "resume",    # resume or fork
     **changes,               # options to set otherwise
@@ -351,8 +351,8 @@ def of_run(
 
     Raises `CcdiffError` if there is no such checkpoint."""
     check_choice("mode", mode, ("resume", "fork"))
-    run = find_run(run)
-    saved = saved_config(find_checkpoint(run, step))
+    run = find_run(run, box=mode == "fork")
+    saved = saved_config(find_checkpoint(run, step, box=mode == "fork"))
     if not saved:
         raise CcdiffError(f"the checkpoint of run {run!r} holds no training configuration; "
                           "load it with Trainer(config).load_training_state(folder).")

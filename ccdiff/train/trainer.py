@@ -7,6 +7,7 @@ __all__ = ['Trainer', 'plot_quality', 'training_picture', 'TrainResult']
 
 # %% ../../nbs/train/04_trainer.ipynb #9b5901ed
 import copy
+import os
 import time
 import warnings
 from collections.abc import Callable
@@ -71,7 +72,8 @@ class Trainer:
         self.step_seconds = self.images_per_second = None
 
         recorded = checkpoint.state.get("environment", {}) if checkpoint else {}
-        threads = choose_threads(config.threads, recorded.get("threads"), self.accelerator.num_processes)
+        beside = int(os.environ.get("LOCAL_WORLD_SIZE", self.accelerator.num_processes)) # processes on this machine
+        threads = choose_threads(config.threads, recorded.get("threads"), beside)
         self.environment = describe_environment(self.accelerator, threads, compiled=config.compile,
                                                 cuda_graphs=self._use_graphs())
         if self.accelerator.is_main_process: warn_not_exact(self.environment, resumed.get("environment", {}))

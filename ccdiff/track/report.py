@@ -341,7 +341,7 @@ def report_data(
         if name == "train/loss" and "val/loss" in curves:  # side by side they show nothing, in one chart overfitting
             card["dots"] = "val/loss"
             series = [*series, *(curve | {"dots": "val/loss"} for curve in curves["val/loss"])]
-        words = "; ".join(f"{places[c['run']]}{', val/loss' if 'dots' in c else ''}: {len(c['x'])} points" for c in series)
+        words = "; ".join(f"{places[c['run']]}: {len(c['x'])} points {c.get('dots', '')}".strip() for c in series)
         cards["curves"].append(card | {"words": words})
         charts.append(series)
 

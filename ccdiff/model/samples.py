@@ -131,7 +131,7 @@ class SampleSet:
         if there is None:
             return False
         differ = [name for name in self.about if there.get(name) != self.about[name]
-                  and name not in ("num_images", "notes")]
+                  and name not in ("num_images", "trained_on")]
         if differ:
             # a name that says nothing by its value comes last
             name = sorted(differ, key=("class_names", "scheduler_config", "weights").__contains__)[0]

@@ -24,12 +24,12 @@ import torch
 from tqdm.auto import tqdm
 
 from ..core import CcdiffError, check_int, check_number, run_dir, stateless_seed
-from ..data import ImageSet, image_grid, normalize, resize_images
-from ..evaluate.evaluator import Baseline, Evaluator, draw_samples
+from ..data import ImageSet, denormalize, image_grid, normalize, resize_images
+from ..evaluate.evaluator import Baseline, Evaluator
 from ..evaluate.metrics import measure
 from ..folders import in_box
 from ..model.objective import draw_batch_noise
-from ..model.pipeline import ClassConditionedPipeline
+from ..model.pipeline import ClassConditionedPipeline, sample_images
 from ..track.record import RECORD
 from ..track.run import Run
 from ..track.sinks import check_trackers
@@ -349,8 +349,10 @@ def quality_of(
     """`{"samples/agreement", "samples/off_manifold", "samples/times_perfect"}`, without what these samples do not give.
 
     Raises `CcdiffError` if they cannot be drawn, or are refused by the judge or by `measure`."""
-    images, labels = draw_samples(pipeline, max(1, n_samples // pipeline.unet.config.num_classes), **sampling)
-    found = measure(resize_images(images, baseline.real.image_size), labels, baseline.reference, baseline.judge)
+    num_classes = pipeline.unet.config.num_classes
+    labels = list(range(num_classes)) * max(1, n_samples // num_classes)
+    images = resize_images(denormalize(sample_images(pipeline, labels, **sampling)), baseline.real.image_size)
+    found = measure(images, labels, baseline.reference, baseline.judge)
     numbers = {f"samples/{name}": found[name].value for name in ("agreement", "off_manifold") if name in found}
     if "fd" in found and found["fd"].times_perfect: numbers["samples/times_perfect"] = found["fd"].times_perfect
     return numbers

@@ -13,6 +13,7 @@ _names = {
     "model.unet": ["ClassConditionedUnet"],
     "model.schedulers": ["make_scheduler"],
     "model.pipeline": ["sample_images"],
+    "model.samples": ["SampleSet"],
     "folders": ["verify_checkpoint"],
     "checkpoint": ["ClassConditionedPipeline", "load_checkpoint"],
     "track.record": ["File", "Histogram", "fetch_metrics", "fetch_series", "fetch_runs_table", "list_runs"],

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'SETTINGS', 'REPEATED', 'Baseline', 'find_baseline', 'ask_judge', 'summarize_judge', 'Report',
-           'differing_settings', 'EvaluationLog', 'Evaluator', 'weights_sha', 'draw_samples', 'mean_difference',
-           'metric_differences', 'networks_disagree', 'holm', 'smallest_seen', 'read_report', 'Comparison', 'compare',
-           'report_html', 'free_place', 'joint_agreement']
+           'differing_settings', 'EvaluationLog', 'Evaluator', 'draw_samples', 'choose_sampler', 'describe_sampler',
+           'mean_difference', 'metric_differences', 'networks_disagree', 'holm', 'smallest_seen', 'read_report',
+           'Comparison', 'compare', 'report_html', 'free_place', 'joint_agreement']
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #e159c032
 import base64
@@ -18,16 +18,18 @@ import textwrap
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from fastcore.basics import patch
 from PIL import Image
-from safetensors.torch import load_file, save_file
 from scipy.stats import norm
 
 from .. import __version__
@@ -38,7 +40,8 @@ from .gemini import DEFAULT_MODEL, GeminiJudge
 from .judge import FAMILIES, JUDGES, QUESTIONS, Answer, Grades, Judge, LocalJudge
 from .metrics import PROTOCOL, Reference, measure, wilson_interval
 from ..folders import resolve_checkpoint
-from ..model.pipeline import ClassConditionedPipeline, sample_images
+from ..model.pipeline import ClassConditionedPipeline
+from ..model.samples import SampleSet, describe_samples, weights_sha
 from ..plots import png, save_image
 from ..track.record import fetch_series
 from ..track.report import render_page
@@ -565,40 +568,52 @@ def evaluate_images(
     return report
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #5d3e146e
-def weights_sha(
-    model: torch.nn.Module, # the network
-) -> str:
-    "sha256 over the names and bytes of its weights, 64 hex digits: which network drew these samples."
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
 def draw_samples(
     pipeline: ClassConditionedPipeline, # the network and its sampler
     n_samples: int = 10,   # of each class, at least 1
-    cache_dir: str | Path | None = None, # a folder that keeps samples as samples-(hash of what made them).safetensors
+    cache_dir: str | Path | None = None, # a folder that keeps them in samples-(hash of what made them); None for none
     show_progress: bool = False, # a progress bar
-    **sampling,            # num_inference_steps, seed, guidance_scale, …: as in sample_images
-) -> tuple:
-    """(uint8 images (N, C, H, W) in [0, 255] on the CPU, a list of N labels): `n_samples` rounds through all classes.
+    state: PartialState | None = None, # processes to share the work with, from join_processes; needs a cache_dir
+    **sampling,            # num_inference_steps, seed, guidance_scale, guidance_interval: as in sample_images
+) -> ImageSet:
+    """`n_samples` rounds through all classes, a batch of 256 at a time.
     `CcdiffError` for settings that cannot be drawn with, or a folder that cannot be written to."""
-    labels = list(range(pipeline.unet.config.num_classes)) * check_int("n_samples", n_samples, 1)
-    file = None
-    if cache_dir is not None:
-        scheduler = {k: v for k, v in pipeline.scheduler.config.items() if not k.startswith("_")}
-        key = [weights_sha(pipeline.unet), type(pipeline.scheduler).__name__, scheduler, sampling, n_samples]
-        sha = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
-        file = Path(cache_dir) / f"samples-{sha[:16]}.safetensors"
-        if file.is_file():
-            return load_file(file)["images"], labels
-    drawn = sample_images(pipeline, labels, show_progress=show_progress, **sampling)
-    images = (drawn * 127.5 + 127.5).round().clamp(0, 255).byte()
-    if file is not None:
-        with atomic_write(file) as temporary:
-            save_file({"images": images.contiguous()}, temporary)
-    return images, labels
+    n = pipeline.unet.config.num_classes * check_int("n_samples", n_samples, 1)
+    about = describe_samples(pipeline, n, **sampling)
+    with ExitStack() as stack:
+        if cache_dir is None:
+            folder = stack.enter_context(TemporaryDirectory())
+        else:
+            sha = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+            folder = Path(cache_dir) / f"samples-{sha[:16]}"
+        return SampleSet(folder, about).draw(pipeline, state, show_progress).read()
+
+# %% ../../nbs/evaluate/04_evaluator.ipynb #d21f5737
+def choose_sampler(
+    pipeline: ClassConditionedPipeline, # the network and its sampler
+    recipe: dict,  # how samples are drawn: what is missing is as in RECIPE
+    scheduler: str | None = None, # another sampler by name; None for the pipeline's own
+    **given,       # num_inference_steps, seed, guidance_scale, guidance_interval, in place of the recipe's
+) -> tuple:
+    "(the pipeline, with that sampler; the other settings, for `draw_samples`). `CcdiffError` for an unknown sampler."
+    if scheduler:
+        pipeline = ClassConditionedPipeline(pipeline.unet, pipeline.scheduler, pipeline.config.id2label)
+        pipeline.use_scheduler(scheduler)
+    settings = RECIPE | recipe | given
+    settings["guidance_interval"] = [float(bound) for bound in settings["guidance_interval"]]
+    return pipeline, settings
+
+def describe_sampler(
+    settings: dict, # seed, num_inference_steps, scheduler, guidance_scale and guidance_interval, the scheduler's class
+) -> str:
+    "How samples were drawn, in words."
+    scale, (low, high) = settings["guidance_scale"], settings["guidance_interval"]
+    drawn = f"drawn with seed {settings['seed']} in {settings['num_inference_steps']} steps of {settings['scheduler']}"
+    if scale != 1:
+        drawn += f", guidance {scale:g}"
+    if scale != 1 and (low, high) != (0, 1):
+        drawn += f" between {low:g} and {high:g}"
+    return drawn
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #de8f87e8
 @patch
@@ -611,31 +626,47 @@ def evaluate(
     folder: str | Path | None = None, # keep samples and report here; beside, not over, a report of other settings
     show_progress: bool = False, # a progress bar while sampling
     scheduler: str | None = None, # another sampler by name; default: the pipeline's own
+    state: PartialState | None = None, # processes that call draw_samples meanwhile, to share the work; needs a folder
     **sampling,              # num_inference_steps, seed, guidance_scale, guidance_interval; default: the recipe's
 ) -> Report:
     """Draw samples of every class and judge them: a `Report`.
     `CcdiffError` for a network of another number of classes, or settings that it cannot draw with."""
-    known, classes = self.baseline.real.num_classes, pipeline.unet.config.num_classes
-    if known != classes:
-        raise CcdiffError(f"the network draws {classes} classes and {self.baseline.dataset} has {known}; "
-                          "give the --dataset that it was trained on.")
+    self.check_classes(pipeline.unet.config.num_classes)
     given = {name: value for name, value in {"scheduler": scheduler, **sampling}.items() if value is not None}
-    if scheduler:
-        pipeline = ClassConditionedPipeline(pipeline.unet, pipeline.scheduler).use_scheduler(scheduler)
-    settings = self.recipe | {name: value for name, value in given.items() if name != "scheduler"}
-    settings["guidance_interval"] = [float(bound) for bound in settings["guidance_interval"]]
-    images, targets = draw_samples(pipeline, n_samples, folder, show_progress, **settings)
+    pipeline, settings = choose_sampler(pipeline, self.recipe, **given)
+    samples = draw_samples(pipeline, n_samples, folder, show_progress, state, **settings)
+    settings |= {"n_samples": n_samples, "scheduler": type(pipeline.scheduler).__name__,
+                 "weights": weights_sha(pipeline.unet), "device": pipeline.device.type}
+    how = f"; given: {', '.join(given)}" if given else ", as the recipe samples"
+    return self.evaluate_images(samples.images, samples.labels.tolist(), step, title, describe_sampler(settings) + how,
+                                settings, folder)
 
-    sampler, (low, high) = type(pipeline.scheduler).__name__, settings["guidance_interval"]
-    drawn = f"drawn with seed {settings['seed']} in {settings['num_inference_steps']} steps of {sampler}"
-    if settings["guidance_scale"] != 1:
-        drawn += f", guidance {settings['guidance_scale']:g}"
-    if settings["guidance_scale"] != 1 and (low, high) != (0, 1):
-        drawn += f" between {low:g} and {high:g}"
-    drawn += f"; given: {', '.join(given)}" if given else ", as the recipe samples"
-    settings |= {"n_samples": n_samples, "scheduler": sampler, "weights": weights_sha(pipeline.unet),
-                 "device": pipeline.device.type}
-    return self.evaluate_images(images, targets, step, title, drawn, settings, folder)
+@patch
+def check_classes(
+    self:Evaluator,
+    n: int, # how many classes a network draws
+):
+    "Raise a `CcdiffError` if the data set has another number."
+    known = self.baseline.real.num_classes
+    if n != known:
+        raise CcdiffError(f"the network draws {n} classes and {self.baseline.dataset} has {known}; "
+                          "give the --dataset that it was trained on.")
+
+@patch
+def evaluate_set(
+    self:Evaluator,
+    samples: SampleSet, # a folder of samples that is whole
+    title: str = "Evaluation", # the report's first line
+    folder: str | Path | None = None, # keep the report here; beside, not over, a report of other settings
+) -> Report:
+    """Judge samples that have been drawn already: a `Report`.
+    `CcdiffError` for another number of classes, and for a set that is not whole."""
+    about = samples.about
+    self.check_classes(len(about["class_names"]))
+    names = ("num_inference_steps", "seed", "guidance_scale", "guidance_interval", "scheduler", "weights", "device")
+    settings, drawn = {name: about[name] for name in names}, samples.read()
+    return self.evaluate_images(drawn.images, drawn.labels.tolist(), 0, title, describe_sampler(settings), settings,
+                                folder)
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #4b625f72
 def mean_difference(
@@ -861,10 +892,10 @@ def save(
     self:Report,
     folder: str | Path, # where to write; made if need be
 ) -> Path:
-    """Write report.json, answers.jsonl, grid.png and report.html, each whole or not at all; returns the folder.
-    `CcdiffError` if they cannot be written."""
+    """Write report.json, answers.jsonl, grid.png (at most 100 of each class) and report.html, each whole or not at all;
+    returns the folder. `CcdiffError` if they cannot be written."""
     self.folder, data = Path(folder).expanduser(), self.data
-    places = _by_class(data["targets"])
+    places = _by_class(data["targets"], 100)
     order = [i for found in places.values() for i in found]
     grid = image_grid(self.images[order], [data["targets"][i] for i in order], max(map(len, places.values())),
                       data["classes"], scale=max(1, 56 // self.images.shape[-1]))

@@ -442,10 +442,13 @@ def sample_images(
     batch_size: int | None = None, # images drawn at a time; None for the pipeline's choice
     show_progress: bool = False,   # one progress bar over all
     guidance_interval: tuple = (0.0, 1.0), # guide between these fractions of the training timesteps only
+    indices: range | list | None = None, # which images of the set these are; None for the first N
 ) -> torch.Tensor:
     "Images float32 `(N, C, H, W)` in [-1, 1] on the CPU, one per label. `CcdiffError` for what cannot be drawn."
-    output = pipeline(labels, num_inference_steps=num_inference_steps, seed=seed, guidance_scale=guidance_scale,
-                      guidance_interval=guidance_interval, chunk_size=batch_size, show_progress=show_progress)
+    generators = image_generators(check_int("seed", seed), range(len(labels)) if indices is None else indices)
+    output = pipeline(labels, num_inference_steps=num_inference_steps, generator=generators,
+                      guidance_scale=guidance_scale, guidance_interval=guidance_interval, chunk_size=batch_size,
+                      show_progress=show_progress)
     return output.images.float().cpu() * 2 - 1
 
 # %% ../../nbs/model/03_pipeline.ipynb #c1f0aa16

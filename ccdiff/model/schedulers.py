@@ -11,7 +11,7 @@ import inspect
 
 import diffusers
 import torch
-from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, SchedulerMixin
+from diffusers import DDPMScheduler, SchedulerMixin, UniPCMultistepScheduler
 
 from ..core import CcdiffError, check_choice, check_int, check_number
 from .objective import PREDICTION_TYPES, prediction_type_of
@@ -31,7 +31,7 @@ def make_scheduler(
 ) -> SchedulerMixin:
     """The scheduler to train with, and to sample with by default, for images in [-1, 1].
 
-    DDPM on the cosine schedule (Nichol and Dhariwal 2021), or DPM-Solver++ on straight paths for "flow_prediction".
+    DDPM on the cosine schedule (Nichol and Dhariwal 2021), or UniPC (Zhao et al. 2023) on straight paths for "flow_prediction".
     `CcdiffError` for arguments that exclude one another."""
     check_choice("prediction_type", prediction_type, PREDICTION_TYPES)
     steps = check_int("num_train_timesteps", num_train_timesteps, 2)
@@ -47,9 +47,8 @@ def make_scheduler(
                           "it belongs to 'flow_prediction'.")
     if flow:
         shift = check_number("flow_shift", flow_shift, gt=0, hint="1 spreads the steps evenly.")
-        return DPMSolverMultistepScheduler(num_train_timesteps=steps, prediction_type=prediction_type,
-                                           use_flow_sigmas=True, flow_shift=shift, timestep_spacing="trailing",
-                                           **_clipped)
+        return UniPCMultistepScheduler(num_train_timesteps=steps, prediction_type=prediction_type, use_flow_sigmas=True,
+                                       flow_shift=shift, timestep_spacing="trailing", **_clipped)
     optional = {"rescale_betas_zero_snr": True} if rescale_zero_snr else {}
     return DDPMScheduler(num_train_timesteps=steps, prediction_type=prediction_type, beta_schedule="squaredcos_cap_v2",
                          timestep_spacing=_ddpm_spacing(prediction_type), clip_sample=True, **optional)

@@ -31,7 +31,7 @@ def choose_piece(
     timesteps: torch.Tensor,       # int64 (B,), in [0, num_train_timesteps)
     num_train_timesteps: int,      # how many there are
     pieces: int,                   # how many pieces time is cut into
-    share_of_noise: float = 0.25,  # the share of the timesteps that means pure noise
+    share_of_noise: float = 0.35,  # the share of the timesteps that means pure noise
 ) -> torch.Tensor:
     "int64 `(B,)` from 1 to `pieces`: the piece at whose upper end a sample is learned."
     u = (timesteps + 0.5) / num_train_timesteps
@@ -144,13 +144,13 @@ class ConsistencyObjective(Objective):
                  guidance_interval: tuple = (0.2, 0.8), # guide the teacher between these times only
                  pieces: int = 8,           # how many pieces time is cut into, at least 2
                  bounded: bool = True,      # do not count errors beyond black and white
-                 critic_from: float | None = 0.4): # the share of the training at which only the critic counts; None for none
+                 critic_from: float | None = 0.3): # the share of the training at which only the critic counts; None for none
         if prediction_type_of(scheduler) != "flow_prediction":
             raise CcdiffError(f"a network that predicts {prediction_type_of(scheduler)!r} cannot be distilled; "
                               "train one with prediction_type='flow_prediction', as the preset fast does.")
         check_number("teacher_guidance", guidance, ge=0, hint="1 is no guidance.")
         if critic_from is not None:
-            check_number("critic_from", critic_from, gt=0, le=1, hint="0.4 is usual; None for no critic.")
+            check_number("critic_from", critic_from, gt=0, le=1, hint="0.3 is usual; None for no critic.")
         if guidance != 1 and not teacher.config.null_class:
             raise CcdiffError(f"teacher_guidance={guidance} needs a teacher that was also trained without labels "
                               "(class_dropout_prob above 0); use 1.")
@@ -196,7 +196,7 @@ class ConsistencyObjective(Objective):
 
         num_labels = self.critic.by_label.num_embeddings
         wrong = (labels + 1 + timesteps % (num_labels - 1)) % num_labels
-        own, real_score = critic_losses(self.critic, x0, answer.detach().clamp(-1, 1), labels, wrong, noise.roll(1, 0))
+        own, real_score = critic_losses(self.critic, x0, answer.detach().clamp(-1, 1), labels, wrong, noise.flip(-1))
         frozen = {name: p.detach() for name, p in self.critic.named_parameters()}
         drawn_score = functional_call(self.critic, frozen, (InwardClamp.apply(answer), labels))
         share = min(1.0, self.progress / self.critic_from)

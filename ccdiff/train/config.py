@@ -158,7 +158,7 @@ class TrainConfig:
     # objective
     objective: Literal["prediction", "consistency"] = "prediction" # consistency: distil the run that is forked
     teacher_guidance: PositiveOrZero = 1.0 # with consistency: the guidance that is built into the network; 1 for none
-    critic_from: Annotated[float, Field(gt=0, le=1)] | None = 0.4 # with consistency: when only the critic counts
+    critic_from: Annotated[float, Field(gt=0, le=1)] | None = 0.3 # with consistency: when only the critic counts
     prediction_type: Literal["epsilon", "v_prediction", "sample", "flow_prediction"] = "epsilon" # what is predicted
     flow_shift: Positive = 1.0        # with flow_prediction: above 1, sampling takes more of its steps at high noise
     timestep_sampling: Literal["uniform", "stratified", "logit_normal"] = "uniform" # how training timesteps are drawn
@@ -272,8 +272,8 @@ _FAST = dict(block_out_channels=(16, 32, 48), layers_per_block=1, attention=Fals
              prediction_type="flow_prediction", bounded_loss=True, timestep_sampling="logit_normal", timestep_shift=2.0,
              flow_shift=2.0, class_dropout_prob=0.1, optimizer="muon", batch_size=64, max_steps=2700,
              learning_rate=5e-3,
-             lr_scheduler="linear", warmup_steps=50, max_grad_norm=1.0, ema_decay=0.998, num_inference_steps=10,
-             guidance_scale=1.3, guidance_interval=(0.2, 0.8))
+             lr_scheduler="linear", warmup_steps=50, max_grad_norm=1.0, ema_decay=0.998, num_inference_steps=7,
+             guidance_scale=2.0, guidance_interval=(0.3, 0.7))
 
 PRESETS = { # name: the fields of `TrainConfig` that differ from its defaults
     "classic": {},
@@ -284,8 +284,8 @@ PRESETS = { # name: the fields of `TrainConfig` that differ from its defaults
             "mixed_precision": "bf16", "watch_every": 200},
     "turbo": dict(objective="consistency", prediction_type="flow_prediction", flow_shift=1.5, bounded_loss=True,
                   timestep_sampling="stratified", timestep_shift=1.0, snr_gamma=None, optimizer="adamw", batch_size=64,
-                  max_steps=650, learning_rate=4e-4, lr_scheduler="linear", warmup_steps=20, max_grad_norm=1.0,
-                  ema_decay=0.99, num_inference_steps=2, guidance_scale=1.0, guidance_interval=(0.0, 1.0)),
+                  max_steps=800, learning_rate=4e-4, lr_scheduler="linear", warmup_steps=20, max_grad_norm=1.0,
+                  ema_decay=0.995, num_inference_steps=2, guidance_scale=1.0, guidance_interval=(0.0, 1.0)),
 }
 DEFAULT_PRESET = "fast" # what `ccdiff-train` does without --preset
 

@@ -121,7 +121,8 @@ def _add_critic(self:Trainer, optimizer):
         raise CcdiffError("an objective with a critic is trained by one process, since only the network's gradients are "
                           "averaged; leave out accelerate launch, or set critic_from=None.")
     self.critic.to(self.accelerator.device)
-    optimizer.add_param_group({"params": list(self.critic.parameters()), "betas": (0.0, 0.99), "lr_scale": 3})
+    optimizer.add_param_group({"params": list(self.critic.parameters()), "lr_scale": 2.5})
+    for group in optimizer.param_groups: group["betas"] = (0.0, 0.99) # momentum makes two that compete swing
 
 @patch
 def _parts(self:Trainer) -> dict:

@@ -155,6 +155,7 @@ def find_source(
 
     name, run = folder.name, folder.parent.parent
     run_id = run.name if run.parent == runs_dir() else None
+    if folder.parent.name == "checkpoints" and not run_id: name = run.name # of a run elsewhere, or a network of BOX
     title = name if step is None else f"{run_id or name} at step {step}"
     own = run_dir(run_id) / "evals" / name if run_id else Path("evals") / f"{name}-{weights_sha(pipeline.unet)[:8]}"
     return Source(pipeline, saved_config(folder), step or 0, title, Path(args.out or own), run_id)

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['MOST_THREADS', 'load_split', 'build_unet', 'make_objective', 'Muon', 'make_muon', 'make_optimizer',
-           'make_lr_schedule', 'choose_threads', 'use_threads', 'sleep_while_waiting', 'make_accelerator',
-           'Float32Attention', 'run_on_main', 'compile_model', 'describe_environment', 'warn_not_exact', 'find_start',
-           'check_resumable']
+           'make_lr_schedule', 'choose_threads', 'use_threads', 'sleep_while_waiting', 'choose_precision',
+           'make_accelerator', 'Float32Attention', 'run_on_main', 'compile_model', 'describe_environment',
+           'warn_not_exact', 'find_start', 'check_resumable']
 
 # %% ../../nbs/train/01_setup.ipynb #ccddf0f9
 import contextlib
@@ -205,6 +205,17 @@ def sleep_while_waiting(
         done.set()
         thread.join()
 
+# %% ../../nbs/train/01_setup.ipynb #6168b116
+def choose_precision(
+    device: torch.device, # where to compute
+) -> str:
+    """What `mixed_precision="auto"` stands for there: bf16 where it is native, else no."""
+    if device.type == "cuda": return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
+    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"): return "no"
+    capabilities = torch.cpu.get_capabilities()
+    native = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
+    return "bf16" if native else "no"
+
 # %% ../../nbs/train/01_setup.ipynb #5206a800
 def make_accelerator(
     config: TrainConfig, # device, mixed_precision, batch_size and gradient_accumulation_steps
@@ -218,7 +229,8 @@ def make_accelerator(
     if PartialState._shared_state and PartialState().num_processes == 1:
         AcceleratorState._reset_state(reset_partial_state=True)
     if device.type == "cuda" and device.index is not None: torch.cuda.set_device(device)
-    accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=device.type == "cpu")
+    precision = choose_precision(device) if config.mixed_precision == "auto" else config.mixed_precision
+    accelerator = Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
     if device.type == "cpu": keep_memory()
     parts = accelerator.num_processes * config.gradient_accumulation_steps
     if config.batch_size % parts:

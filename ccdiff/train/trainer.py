@@ -462,14 +462,15 @@ def _load_states(self:Trainer, checkpoint):
     kinds = {"adamw": "AdamW", "muon": "Muon"} # a checkpoint of version 0.1 names no type
     now = type(self.optimizer.optimizer).__name__
     before = checkpoint.state.get("parts", {}).get("optimizer") or kinds.get(saved_config.get("optimizer"), now)
+    begins = self.critic is not None and "critic" not in checkpoint.extra # a distillation begins here
     if before != now:
         warnings.warn(f"the optimizer starts without a state, since it changes: {before} → {now}", stacklevel=5)
-    elif checkpoint.optimizer is not None:
+    elif checkpoint.optimizer is not None and not begins: # its state is that of other parameters
         optimizer = self.optimizer.optimizer
         if self._own_rates: groups = optimizer.state_dict()["param_groups"] # the settings are those it was given
         else: groups = [{**group, "capturable": self._use_graphs()} for group in checkpoint.optimizer["param_groups"]]
         optimizer.load_state_dict({**checkpoint.optimizer, "param_groups": groups})
-    if self.critic is not None and "critic" in checkpoint.extra:
+    if self.critic is not None and not begins:
         self.critic.load_state_dict(checkpoint.extra["critic"])
     if self.ema is not None and checkpoint.ema is not None:
         self.ema.load_state_dict({**checkpoint.ema, "decay": self.config.ema_decay})

@@ -36,7 +36,7 @@ from .config import TrainConfig
 from .graphs import Batch, GraphStepper, Stepper
 from .setup import (build_unet, check_resumable, choose_threads, compile_model, describe_environment,
                                 find_start, load_split, make_accelerator, make_lr_schedule, make_objective,
-                                make_optimizer, run_on_main, use_threads, warn_not_exact)
+                                make_optimizer, notice_lost_process, run_on_main, use_threads, warn_not_exact)
 
 # %% ../../nbs/train/04_trainer.ipynb #abedbddd
 class Trainer:
@@ -310,17 +310,18 @@ def fit(self:Trainer) -> TrainResult:
     """Train to the last step, saving on the way. May be called again after `stop`.
 
     SIGINT ends it with `KeyboardInterrupt`, SIGTERM with `SystemExit(143)`, after the step was finished and saved.
-    Raises `CcdiffError` if the run is being trained by another process or a checkpoint cannot be written, and whatever
-    a callback raises."""
+    Raises `CcdiffError` if the run is being trained by another process, a checkpoint cannot be written, or one of
+    several processes is lost, and whatever a callback raises."""
     began = time.monotonic()
     self._stop_wanted, self._stop_agreed, self.stop_reason = False, False, None
     self.signal = self.images_per_second = None
-    with ExitStack() as stack:
+    with notice_lost_process(self.accelerator), ExitStack() as stack:
         stack.enter_context(use_threads(self.environment["threads"]))
         self.on_main(lambda: self._claim_run(stack))
         for callback in self.callbacks: self._begin(callback, stack)
         self._restore_rng()
         self.model.train()
+        if self.step < self.total_steps: self.stepper.settle(self.draw_batch())
         self._last_step_at = time.monotonic()
         while self.step < self.total_steps and not self.stopping:
             self.hooks_due = False

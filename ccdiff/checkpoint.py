@@ -277,7 +277,7 @@ def save_checkpoint(
 
 # %% ../nbs/05_checkpoint.ipynb #3458b7da
 def load_pipeline(
-    source: str | Path, # RUN@STEP, RUN, or the folder of a checkpoint, a training state, a run or a pipeline
+    source: str | Path, # RUN@STEP, RUN, mnist, or the folder of a checkpoint, a training state, a run or a pipeline
     device: str | torch.device | None = None, # where to put it; None to choose
     root: str | Path | None = None, # the runs directory; None for the default
 ) -> ClassConditionedPipeline:

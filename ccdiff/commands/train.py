@@ -140,26 +140,19 @@ def loss_curve(
     run_id: str,      # the run, whose record is read with its parents' part
     file: str | Path, # where to write the PNG
 ) -> str | Path:
-    """Write a picture of `train/loss` over the steps, each step and a running mean, on a logarithmic scale; returns
-    `file`.
+    """Write a `training_picture` of what the record says; returns `file`.
 
     `CcdiffError` for a run without a record or without losses."""
-    from ccdiff.plots import COLORS, figure
+    from ccdiff.plots import save_image
     from ccdiff.track.record import fetch_metrics
-    from matplotlib.ticker import MaxNLocator
+    from ccdiff.train.trainer import training_picture
 
-    logged = fetch_metrics([run_id], ["train/loss"])
-    if logged.empty:
+    logged = fetch_metrics([run_id], "^(train/loss|val/loss|samples/.*)$")
+    if "train/loss" not in logged:
         raise CcdiffError(f"run {run_id!r} has logged no train/loss; `ccdiff-runs show {run_id}` says what it has.")
-    loss = logged["train/loss"].droplevel("run").dropna()
-    fig, ax = figure(width=6, height=3)
-    ax.plot(loss.index, loss, color="0.75", lw=0.7, label="each step")
-    ax.plot(loss.index, loss.ewm(halflife=max(1, len(loss) / 50)).mean(), color=COLORS[0], label="running mean")
-    ax.set(xlabel="step", ylabel="loss", title=run_id, yscale="log")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.legend(frameon=False)
-    fig.savefig(file, dpi=100)
-    return file
+    points = logged.dropna(subset=["train/loss"]).droplevel("run").reset_index().to_dict("records")
+    history = [{name: value for name, value in point.items() if value == value} for point in points]
+    return save_image(training_picture(history, run_id), file)
 
 # %% ../../nbs/commands/00_train.ipynb #7794c549
 @contextmanager

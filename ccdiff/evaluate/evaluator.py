@@ -588,7 +588,7 @@ def draw_samples(
             folder = Path(cache_dir) / f"samples-{sha[:16]}"
         return SampleSet(folder, about).draw(pipeline, state, show_progress).read()
 
-# %% ../../nbs/evaluate/04_evaluator.ipynb #2e1cb2db
+# %% ../../nbs/evaluate/04_evaluator.ipynb #d21f5737
 def choose_sampler(
     pipeline: ClassConditionedPipeline, # the network and its sampler
     recipe: dict,  # how samples are drawn: what is missing is as in RECIPE
@@ -626,22 +626,47 @@ def evaluate(
     folder: str | Path | None = None, # keep samples and report here; beside, not over, a report of other settings
     show_progress: bool = False, # a progress bar while sampling
     scheduler: str | None = None, # another sampler by name; default: the pipeline's own
+    state: PartialState | None = None, # processes that call draw_samples meanwhile, to share the work; needs a folder
     **sampling,              # num_inference_steps, seed, guidance_scale, guidance_interval; default: the recipe's
 ) -> Report:
     """Draw samples of every class and judge them: a `Report`.
     `CcdiffError` for a network of another number of classes, or settings that it cannot draw with."""
-    known, classes = self.baseline.real.num_classes, pipeline.unet.config.num_classes
-    if known != classes:
-        raise CcdiffError(f"the network draws {classes} classes and {self.baseline.dataset} has {known}; "
-                          "give the --dataset that it was trained on.")
+    self.check_classes(pipeline.unet.config.num_classes)
     given = {name: value for name, value in {"scheduler": scheduler, **sampling}.items() if value is not None}
     pipeline, settings = choose_sampler(pipeline, self.recipe, **given)
-    samples = draw_samples(pipeline, n_samples, folder, show_progress, **settings)
+    samples = draw_samples(pipeline, n_samples, folder, show_progress, state, **settings)
     settings |= {"n_samples": n_samples, "scheduler": type(pipeline.scheduler).__name__,
                  "weights": weights_sha(pipeline.unet), "device": pipeline.device.type}
     how = f"; given: {', '.join(given)}" if given else ", as the recipe samples"
     return self.evaluate_images(samples.images, samples.labels.tolist(), step, title, describe_sampler(settings) + how,
                                 settings, folder)
+
+@patch
+def check_classes(
+    self:Evaluator,
+    n: int, # how many classes a network draws
+):
+    "Raise a `CcdiffError` if the data set has another number."
+    known = self.baseline.real.num_classes
+    if n != known:
+        raise CcdiffError(f"the network draws {n} classes and {self.baseline.dataset} has {known}; "
+                          "give the --dataset that it was trained on.")
+
+@patch
+def evaluate_set(
+    self:Evaluator,
+    samples: SampleSet, # a folder of samples that is whole
+    title: str = "Evaluation", # the report's first line
+    folder: str | Path | None = None, # keep the report here; beside, not over, a report of other settings
+) -> Report:
+    """Judge samples that have been drawn already: a `Report`.
+    `CcdiffError` for another number of classes, and for a set that is not whole."""
+    about = samples.about
+    self.check_classes(len(about["class_names"]))
+    names = ("num_inference_steps", "seed", "guidance_scale", "guidance_interval", "scheduler", "weights", "device")
+    settings, drawn = {name: about[name] for name in names}, samples.read()
+    return self.evaluate_images(drawn.images, drawn.labels.tolist(), 0, title, describe_sampler(settings), settings,
+                                folder)
 
 # %% ../../nbs/evaluate/04_evaluator.ipynb #4b625f72
 def mean_difference(

@@ -19,6 +19,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.resources import files
 
 import numpy as np
@@ -640,7 +641,9 @@ def fit(cls: Reference,
     fresh = reference.see(to_ink(pool.images, "0..255"), pool.labels)
     other = held_out and reference.see(to_ink(held_out.images, "0..255"), held_out.labels.cpu())
     available = torch.bincount(fresh.labels, minlength=classes)
-    reference.floors = lambda counts: measured_floors(reference, fresh, other, counts, seed)
+    @cache
+    def floors(*counts): return measured_floors(reference, fresh, other, torch.tensor(counts), seed)
+    reference.floors = lambda counts: floors(*counts.tolist())
     reference.most = lambda counts: int(scale_counts(counts, available).sum())
     return reference
 

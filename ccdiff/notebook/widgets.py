@@ -40,7 +40,7 @@ from ccdiff.track.record import (
 from ..track.report import plot_curves, thin
 from ..train.callbacks import Callback, ProgressBar
 from ..train.config import sampling_recipe, saved_config
-from ..train.trainer import Trainer, TrainResult
+from ..train.trainer import Trainer, TrainResult, plot_quality
 from ..watcher import WatchLog, plot_heat_map, watched_series
 
 # %% ../../nbs/notebook/01_widgets.ipynb #d2a20162
@@ -227,9 +227,9 @@ class TrainingPanel(_Panel, Callback):
                                value=20, min=1, max=200)
         self.log_y = _control("Checkbox", "logarithmic", value=True, indent=False)
         self.bar = _control("IntProgress", "steps", "100%", value=trainer.step, max=trainer.total_steps)
-        self.loss_picture, self.sample_picture = _Picture(), _Picture()
+        self.loss_picture, self.quality_picture, self.sample_picture = _Picture(), _Picture(), _Picture()
         self._assemble([self.start_button, self.stop_button, self.sample_every, self.smooth, self.log_y],
-                       self.bar, [self.loss_picture, self.sample_picture])
+                       self.bar, [self.loss_picture, self.quality_picture, self.sample_picture])
         self.start_button.on_click(lambda _: self.pause() if self.state == "training" else self.start())
         self.stop_button.on_click(lambda _: self.stop())
         for control in (self.smooth, self.log_y): control.observe(lambda _: self._try(self._draw_loss), "value")
@@ -259,7 +259,10 @@ def _sentence(self:TrainingPanel):
     "Where training stands."
     trainer, (first, began) = self.trainer, self._began
     words = [f"{self.state}: {trainer.run_id}, step {trainer.step:,} of {trainer.total_steps:,}"]
-    if trainer.history: words.append(f"loss {trainer.history[-1]['train/loss']:.4f}")
+    for name, text in (("train/loss", "loss {:.4f}"), ("val/loss", "held-out loss {:.4f}"),
+                       ("samples/agreement", "agreement {:.0%}"), ("samples/times_perfect", "{:.2f} × perfect")):
+        last = next((point[name] for point in reversed(trainer.history) if name in point), None)
+        if last is not None: words.append(text.format(last))
     if self.state == "training" and trainer.step > first:
         left = (time.monotonic() - began) / (trainer.step - first) * (trainer.total_steps - trainer.step)
         words.append(f"{left:.0f} s left" if left < 100 else f"{left / 60:.0f} min left")
@@ -389,15 +392,23 @@ def _show_progress(self:TrainingPanel):
 # %% ../../nbs/notebook/01_widgets.ipynb #8964dd4b
 @patch
 def _draw_loss(self:TrainingPanel):
-    "The running mean of `train/loss` so far, and pale behind it the losses."
+    """The running mean of `train/loss` so far, pale behind it the losses, and `val/loss`; beside it what samples were
+    found to be."""
     history = self.trainer.history
     if not history: return
     loss = pd.Series([point["train/loss"] for point in history], [point["step"] for point in history])
+    held_out = {point["step"]: point["val/loss"] for point in history if "val/loss" in point}
     mean = loss.rolling(self.smooth.value, min_periods=1).mean()
-    fig = plot_lines({"loss": thin(mean.index, mean)}, log_y=self.log_y.value, ylabel="loss")
+    lines = {"train/loss": thin(mean.index, mean)}
+    if held_out: lines["val/loss"] = held_out.keys(), held_out.values()
+    fig = plot_lines(lines, log_y=self.log_y.value, ylabel="loss")
     if self.smooth.value > 1: fig.axes[0].plot(*thin(loss.index, loss), color=COLORS[0], alpha=.3, lw=.8)
     start, end = loss.index[[0, -1]]
-    self._show(self.loss_picture, fig, f"Loss from step {start} to {end}: from {loss[start]:.3g} to {loss[end]:.3g}")
+    alt = f"Loss from step {start} to {end}: from {loss[start]:.3g} to {loss[end]:.3g}"
+    if held_out: alt += f"; on held-out images {list(held_out.values())[-1]:.3g}"
+    self._show(self.loss_picture, fig, alt)
+    if quality := plot_quality(history):
+        self._show(self.quality_picture, quality, "Samples on the way: agreement, share off the manifold, distance")
 
 @patch
 def _draw_samples(self:TrainingPanel):

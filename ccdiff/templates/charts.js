@@ -1,7 +1,7 @@
 "use strict";
 // Draws the charts of the page as SVG, finds and hides what is not wanted, and moves images through the steps. A chart is {low, high, first, last, image} for histograms, or a list of curves
 // {run, own, x, y, bad}: `own` points are inherited from the parent, y is null where there is a gap, and `bad` are the
-// steps whose value was not finite. The frames of an image series are [step, address], in the order of their steps.
+// steps whose value was not finite; a curve of another metric in the same chart has its name in `dots`. The frames of an image series are [step, address], in the order of their steps.
 let {charts, frames, colors, marks} = JSON.parse(document.getElementById("charts").textContent);
 const color = run => colors[run % colors.length];
 const mark = run => marks[run % marks.length];
@@ -93,7 +93,7 @@ function drawCurves(card, curves) {
   const svg = card.querySelector("svg");
   svg.replaceChildren();
   const scale = v => v === null || (view.log && v <= 0) ? null : view.log ? Math.log10(v) : v;
-  const shown = curves.filter(c => !hidden.has(c.run)).map(c => ({...c, y: smoothed(c.y).map(scale)}));
+  const shown = curves.filter(c => !hidden.has(c.run)).map(c => ({...c, y: (c.dots ? c.y : smoothed(c.y)).map(scale)}));
   const values = shown.flatMap(c => c.y.filter(v => v !== null));
   const steps = shown.flatMap(c => c.bad.concat(c.x));
   if (!steps.length) return;
@@ -102,11 +102,12 @@ function drawCurves(card, curves) {
   if (steps.every(v => v === steps[0])) Object.assign(x, {low: steps[0] - 1, high: steps[0] + 1});
   const box = frame(svg, x, {...y, log: view.log}, steps.every(Number.isInteger));
   for (const c of shown) {
+    if (c.dots) line(svg, box, c, 0, c.x.length, {class: "halo"}); // it lies on a noisy curve of the same colour
     line(svg, box, c, 0, c.own, {"stroke-dasharray": "4 3"});
     line(svg, box, c, Math.max(c.own - 1, 0), c.x.length, {});
     const none = k => (c.y[k] ?? null) === null; // a gap, or beyond the ends
     c.y.forEach((v, k) => { // dots: the fork, and points that no line reaches
-      if (none(k) || !(k === c.own - 1 || none(k - 1) && none(k + 1))) return;
+      if (none(k) || !(c.dots || k === c.own - 1 || none(k - 1) && none(k + 1))) return;
       add(svg, "circle", {cx: box.x(c.x[k]), cy: box.y(v), r: 3.5, fill: color(c.run)});
     });
     for (const step of c.bad) {
@@ -135,7 +136,7 @@ function read(card, curves, step) { // the values under the pointer
     const run = document.createElement("span");
     run.style.color = color(c.run);
     run.textContent = mark(c.run);
-    words.push(run, ` ${number(c.x[k])}: ${number(view.log ? 10 ** c.y[k] : c.y[k])}  `);
+    words.push(run, ` ${c.dots || ""} ${number(c.x[k])}: ${number(view.log ? 10 ** c.y[k] : c.y[k])}  `);
   }
   card.querySelector(".read").replaceChildren(...words);
 }

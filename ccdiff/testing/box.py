@@ -82,8 +82,8 @@ DATA = { # data set: where it comes from, for the card
               "Digits](https://archive.ics.uci.edu/dataset/80) by E. Alpaydin and C. Kaynak, CC BY 4.0."}
 
 ROWS = { # metric: what the card calls it
-    "agreement": "read as the digit asked for",
-    "off_manifold": "read as no digit",
+    "agreement": "read as the class asked for",
+    "off_manifold": "read as no class",
     "precision": "precision",
     "recall": "recall",
     "background": "pixels that are exactly black"}

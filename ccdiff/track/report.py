@@ -246,8 +246,8 @@ def _folder(path, name, cards):
 def _folders(cards, open_up_to=0):
     "The folders of the page in their order. Those with so many cards or fewer are open."
     cards = sorted(cards, key=lambda card: _order(card["name"]))
-    order = {"train/": 0, "evals/": 1, "debug/": 3}
-    top = sorted(_by_next_part(cards).items(), key=lambda item: (order.get(item[0], 2), item[0]))
+    order = {"train/": 0, "val/": 1, "samples/": 2, "evals/": 3, "debug/": 5}
+    top = sorted(_by_next_part(cards).items(), key=lambda item: (order.get(item[0], 4), item[0]))
     folders = [_folder(head, head.rstrip("/"), members) for head, members in top]
     for folder in folders:
         folder["open"] = folder["count"] <= open_up_to
@@ -337,8 +337,12 @@ def report_data(
                 values[curve["run"]] = ("not finite" if value is None else f"{value:.5g}", f"{curve['x'][0]:.15g}")
             cards["curves"].append({"name": name, "points": values, "has": [curve["run"] for curve in series]})
             continue
-        words = "; ".join(f"{places[c['run']]}: {len(c['x'])} points" for c in series)
-        cards["curves"].append({"name": name, "key": name, "chart": len(charts), "words": words})
+        card = {"name": name, "key": name, "chart": len(charts)}
+        if name == "train/loss" and "val/loss" in curves:  # side by side they show nothing, in one chart overfitting
+            card["dots"] = "val/loss"
+            series = [*series, *(curve | {"dots": "val/loss"} for curve in curves["val/loss"])]
+        words = "; ".join(f"{places[c['run']]}: {len(c['x'])} points {c.get('dots', '')}".strip() for c in series)
+        cards["curves"].append(card | {"words": words})
         charts.append(series)
 
     folders = {kind: _folders(found, open_up_to=0 if kind == "histograms" else 12) for kind, found in cards.items()}

@@ -193,6 +193,7 @@ class TrainConfig:
     watch_parameters: bool = False    # log statistics of the parameters as well
     val_every: CountOrZero = 0        # measure the loss on held-out images every N steps; 0 for never
     patience: Count | None = None     # stop when the held-out loss has not fallen in N measurements; default: never
+    evaluate_every: CountOrZero = 0   # draw 200 samples every N steps, judge and measure them; 0 for never
     evaluate: CountOrZero = 0         # images per class that the local judge scores when the command ends; 0 for none
     num_inference_steps: CountOrZero = 20 # inference steps of the sample grids; 0 for no grids
     guidance_scale: PositiveOrZero = 1.0  # guidance of the sample grids; above 1 needs --class-dropout-prob

@@ -83,6 +83,7 @@ def save_pretrained(
     with atomic_write(folder / self.config_name) as file:
         file.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     if portable: write_checksums(folder)
+    else: (folder / CHECKSUMS).unlink(missing_ok=True) # of what was there before
     if push_to_hub:
         self.push_to_hub(kwargs.pop("repo_id", folder.name), safe_serialization=safe_serialization, variant=variant,
                          **kwargs)

@@ -10,11 +10,10 @@ __all__ = ['CALLS', 'STEPS', 'TRAIN', 'ANSWERS', 'TROUBLES', 'CAMPAIGNS', 'start
            'read_exported', 'make_answers', 'read_answers', 'corrupt_once', 'killed_late', 'corruptions', 'AtStep',
            'refuse', 'poison', 'fill_disk', 'member', 'run_together', 'processes', 'table', 'faults', 'main']
 
-# %% ../../nbs/testing/08_faults.ipynb #5e987607
+# %% ../../nbs/testing/08_faults.ipynb #4ed32a42
 import argparse
 import atexit
 import ctypes
-import errno
 import hashlib
 import importlib
 import json
@@ -25,17 +24,14 @@ import resource
 import shutil
 import signal
 import socket
-import sqlite3
 import sys
 import tempfile
 import threading
 import time
 import traceback
 import warnings
-from collections import Counter
 from collections.abc import Callable
-from contextlib import closing, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -44,13 +40,14 @@ import torch
 from ..checkpoint import load_checkpoint, load_pipeline
 from ..core import CcdiffError
 from ..evaluate.gemini import AnswerStore
-from ..folders import checkpoint_step, find_checkpoint, list_checkpoints, verify_checkpoint
+from ..folders import find_checkpoint, list_checkpoints, verify_checkpoint
 from ..torch_utils import pack_state
 from ..track.record import (LocalStore, fetch_metrics, fetch_runs_table, fetch_series, list_attributes,
                                  verify_record)
 from ..train.callbacks import Callback
+from ..train.trainer import Trainer
 
-# %% ../../nbs/testing/08_faults.ipynb #5d4dd376
+# %% ../../nbs/testing/08_faults.ipynb #9a75afa8
 def start(
     work: Callable,   # what to do; what it returns is the exit code
     log: str | Path,  # file for what it prints
@@ -102,7 +99,7 @@ def ask(
         if status: raise RuntimeError(f"exit {os.waitstatus_to_exitcode(status)}: {log.read_text()[-3000:]}")
         return json.loads(file.read_text())
 
-# %% ../../nbs/testing/08_faults.ipynb #da4a8a96
+# %% ../../nbs/testing/08_faults.ipynb #ca13b386
 CALLS = { # number on x86-64: (name, which argument says what is changed)
     1: ("write", "descriptor"), 18: ("pwrite64", "descriptor"), 20: ("writev", "descriptor"),
     74: ("fsync", "descriptor"), 75: ("fdatasync", "descriptor"), 77: ("ftruncate", "descriptor"),
@@ -150,7 +147,7 @@ def wait_for_tracer():
     if _libc.prctl(22, 2, ctypes.byref(program), 0, 0): # PR_SET_SECCOMP
         raise OSError(ctypes.get_errno(), "the calls cannot be filtered")
 
-# %% ../../nbs/testing/08_faults.ipynb #117484d0
+# %% ../../nbs/testing/08_faults.ipynb #c7ad7ac4
 def _changed_path(tid, registers):
     "The path that a stopped call is about; empty if it changes nothing."
     name, where = CALLS[registers.orig_rax]
@@ -202,7 +199,7 @@ def can_trace() -> bool:
         try: return follow(pid, folder, lambda *call: None) == (0, 1)
         except OSError: return False
 
-# %% ../../nbs/testing/08_faults.ipynb #fd3e98b1
+# %% ../../nbs/testing/08_faults.ipynb #6a871cae
 STEPS = 12 # of a training here
 TRAIN = {"preset": "classic", "dataset": "toy", "block_out_channels": "8,16", "layers_per_block": 1, "attention": False,
          "batch_size": 12, "learning_rate": 3e-3, "lr_scheduler": "cosine", "warmup_steps": 2, "max_grad_norm": 1.0,
@@ -231,7 +228,7 @@ def saved_steps(run_id: str) -> list: # the run
     folder = Path(os.environ["CCDIFF_RUNS_DIR"], run_id, "checkpoints")
     return sorted(int(path.name[5:]) for path in folder.glob("step_*"))
 
-# %% ../../nbs/testing/08_faults.ipynb #f1d93e13
+# %% ../../nbs/testing/08_faults.ipynb #b158d1b2
 def state_hash(
     run_id: str, # the run
     step: int,   # one of its checkpoints
@@ -272,7 +269,7 @@ def folder_hash(
         if file.is_file(): digest.update(f"{file.relative_to(path)}\0".encode() + file.read_bytes())
     return digest.hexdigest()
 
-# %% ../../nbs/testing/08_faults.ipynb #0584430d
+# %% ../../nbs/testing/08_faults.ipynb #99e5aaaf
 class Campaign:
     "A folder to work in, a run that nothing happened to, and the file with a line for each trial."
 
@@ -326,7 +323,7 @@ class Campaign:
         "Delete the folder."
         shutil.rmtree(self.folder, ignore_errors=True)
 
-# %% ../../nbs/testing/08_faults.ipynb #f160c602
+# %% ../../nbs/testing/08_faults.ipynb #f1639196
 def acknowledging(
     work: Callable, # for start
     file: Path,     # where to note the steps
@@ -377,7 +374,7 @@ def verdict(
     if "Traceback" in ran["said"]: wrong.append("traceback")
     return wrong
 
-# %% ../../nbs/testing/08_faults.ipynb #1a24709d
+# %% ../../nbs/testing/08_faults.ipynb #4f4b1f84
 def killed_training(
     campaign: Campaign, # whose folder it uses
     chance: random.Random, # of the trial
@@ -423,7 +420,7 @@ def killed_use(
     return {"command": name, "signal": ran["signal"], "at": ran["at"], "wrong": wrong,
             "said": ran["said"][-2000:] if wrong else ""}
 
-# %% ../../nbs/testing/08_faults.ipynb #a70da0ab
+# %% ../../nbs/testing/08_faults.ipynb #151d5e04
 def uses(
     campaign: Campaign, # whose folder it uses
     run_id: str,        # a run that was trained to its end
@@ -478,7 +475,7 @@ def kills(
         campaign.add({"trial": trial, "differs": differs, "kills": [row for row in rows if row["at"] or row["wrong"]]})
         for folder in (campaign.runs / run_id, out): shutil.rmtree(folder, ignore_errors=True)
 
-# %% ../../nbs/testing/08_faults.ipynb #efb475cd
+# %% ../../nbs/testing/08_faults.ipynb #b811a218
 def damage(
     folder: Path, # what suffers
     stale: Path,  # the same of another step or time, with files of the same names
@@ -532,7 +529,7 @@ def mend(
         if file.is_dir(): file.rmdir()
         file.write_bytes(data)
 
-# %% ../../nbs/testing/08_faults.ipynb #bb96455c
+# %% ../../nbs/testing/08_faults.ipynb #70f319ac
 def options(part: object) -> list: # a network or a scheduler of diffusers
     "Its configuration, without what only says where it came from."
     return sorted([name, str(value)] for name, value in part.config.items() if not name.startswith("_"))
@@ -586,7 +583,7 @@ def read_answers(folder: Path) -> str: # of make_answers
     try: return hashlib.sha256(json.dumps(store.find([f"{i:064x}" for i in range(ANSWERS)])).encode()).hexdigest()
     finally: store._db.close()
 
-# %% ../../nbs/testing/08_faults.ipynb #623ffa87
+# %% ../../nbs/testing/08_faults.ipynb #6ae6bc79
 def corrupt_once(
     read: Callable, # what reads the folder, one of those above
     folder: Path,   # what suffers
@@ -652,7 +649,7 @@ def corruptions(
         row = corrupt_once(read, folder, stale, good[name], campaign.chance(trial))
         campaign.add({"trial": trial, "what": name, **row})
 
-# %% ../../nbs/testing/08_faults.ipynb #cbcecb4c
+# %% ../../nbs/testing/08_faults.ipynb #1b4ea2ff
 class AtStep(Callback):
     "Calls `act(trainer)` after one step."
 
@@ -663,7 +660,7 @@ class AtStep(Callback):
     ):
         self.step, self.act = step, act
 
-    def after_step(self, trainer: "Trainer", metrics: dict):
+    def after_step(self, trainer: Trainer, metrics: dict):
         "Act, if it is the step."
         if trainer.step == self.step: self.act(trainer)
 
@@ -765,7 +762,7 @@ def processes(
                       "step": step, "seconds": ran["seconds"], "wrong": wrong, "said": ran["said"][-3000:]})
         shutil.rmtree(campaign.runs / run_id, ignore_errors=True)
 
-# %% ../../nbs/testing/08_faults.ipynb #adb9326a
+# %% ../../nbs/testing/08_faults.ipynb #3d73dbab
 def table(
     name: str,  # of the campaign
     rows: list, # of its file
@@ -823,5 +820,5 @@ def main(
     print(*bad, table(args.campaign, campaign.rows).to_string(), f"{len(bad)} went wrong", sep="\n")
     return int(bool(bad))
 
-# %% ../../nbs/testing/08_faults.ipynb #8ffd59f2
+# %% ../../nbs/testing/08_faults.ipynb #d748e921
 if __name__ == "__main__" and globals().get("__spec__") is not None: sys.exit(main())

@@ -139,6 +139,7 @@ def _start_network(self:Trainer, unet, checkpoint):
     self._check_same_network(fresh, checkpoint.pipeline.unet, derived)
     network = checkpoint.pipeline.unet.train() if unet is None else unet
     network.load_state_dict(checkpoint.model)
+    if checkpoint.state.get("channels_last") and unet is None: network.to(memory_format=torch.channels_last)
     return network
 
 @patch
@@ -413,7 +414,8 @@ def training_state(self:Trainer) -> dict:
                 images=dict(name=images.name, split=images.split, number=len(images), fingerprint=images.fingerprint,
                             class_names=list(images.class_names)),
                 environment=self.environment, schedule_steps=self.schedule_steps, skips=self.skips, parent=self.parent,
-                parts=self._parts(), callbacks=self._callback_states())
+                parts=self._parts(), callbacks=self._callback_states(), channels_last=any(
+                    weights.ndim == 4 and not weights.is_contiguous() for weights in self.unet.parameters()))
 
 @patch
 def _callback_states(self:Trainer) -> list:
@@ -453,6 +455,10 @@ def _load_states(self:Trainer, checkpoint):
         if self._own_rates: groups = optimizer.state_dict()["param_groups"] # the settings are those it was given
         else: groups = [{**group, "capturable": self._use_graphs()} for group in checkpoint.optimizer["param_groups"]]
         optimizer.load_state_dict({**checkpoint.optimizer, "param_groups": groups})
+        for parameter, state in optimizer.state.items(): # it lies in memory as its parameter does, for fused kernels
+            for name, value in state.items():
+                if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                    state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
     if self.ema is not None and checkpoint.ema is not None:
         self.ema.load_state_dict({**checkpoint.ema, "decay": self.config.ema_decay})
         self.ema.to(self.accelerator.device)

@@ -10,7 +10,7 @@ __all__ = ['CALLS', 'STEPS', 'TRAIN', 'ANSWERS', 'TROUBLES', 'CAMPAIGNS', 'start
            'read_exported', 'make_answers', 'read_answers', 'corrupt_once', 'killed_late', 'corruptions', 'AtStep',
            'refuse', 'poison', 'fill_disk', 'member', 'run_together', 'processes', 'table', 'faults', 'main']
 
-# %% ../../nbs/testing/08_faults.ipynb #4ed32a42
+# %% ../../nbs/testing/08_faults.ipynb #c058b78e
 import argparse
 import atexit
 import ctypes
@@ -47,7 +47,7 @@ from ..track.record import (LocalStore, fetch_metrics, fetch_runs_table, fetch_s
 from ..train.callbacks import Callback
 from ..train.trainer import Trainer
 
-# %% ../../nbs/testing/08_faults.ipynb #9a75afa8
+# %% ../../nbs/testing/08_faults.ipynb #87ed1152
 def start(
     work: Callable,   # what to do; what it returns is the exit code
     log: str | Path,  # file for what it prints
@@ -99,7 +99,7 @@ def ask(
         if status: raise RuntimeError(f"exit {os.waitstatus_to_exitcode(status)}: {log.read_text()[-3000:]}")
         return json.loads(file.read_text())
 
-# %% ../../nbs/testing/08_faults.ipynb #ca13b386
+# %% ../../nbs/testing/08_faults.ipynb #fa28616b
 CALLS = { # number on x86-64: (name, which argument says what is changed)
     1: ("write", "descriptor"), 18: ("pwrite64", "descriptor"), 20: ("writev", "descriptor"),
     74: ("fsync", "descriptor"), 75: ("fdatasync", "descriptor"), 77: ("ftruncate", "descriptor"),
@@ -147,7 +147,7 @@ def wait_for_tracer():
     if _libc.prctl(22, 2, ctypes.byref(program), 0, 0): # PR_SET_SECCOMP
         raise OSError(ctypes.get_errno(), "the calls cannot be filtered")
 
-# %% ../../nbs/testing/08_faults.ipynb #c7ad7ac4
+# %% ../../nbs/testing/08_faults.ipynb #294f5891
 def _changed_path(tid, registers):
     "The path that a stopped call is about; empty if it changes nothing."
     name, where = CALLS[registers.orig_rax]
@@ -199,7 +199,7 @@ def can_trace() -> bool:
         try: return follow(pid, folder, lambda *call: None) == (0, 1)
         except OSError: return False
 
-# %% ../../nbs/testing/08_faults.ipynb #6a871cae
+# %% ../../nbs/testing/08_faults.ipynb #07a416bb
 STEPS = 12 # of a training here
 TRAIN = {"preset": "classic", "dataset": "toy", "block_out_channels": "8,16", "layers_per_block": 1, "attention": False,
          "batch_size": 12, "learning_rate": 3e-3, "lr_scheduler": "cosine", "warmup_steps": 2, "max_grad_norm": 1.0,
@@ -228,7 +228,7 @@ def saved_steps(run_id: str) -> list: # the run
     folder = Path(os.environ["CCDIFF_RUNS_DIR"], run_id, "checkpoints")
     return sorted(int(path.name[5:]) for path in folder.glob("step_*"))
 
-# %% ../../nbs/testing/08_faults.ipynb #b158d1b2
+# %% ../../nbs/testing/08_faults.ipynb #a30bb3a5
 def state_hash(
     run_id: str, # the run
     step: int,   # one of its checkpoints
@@ -269,7 +269,7 @@ def folder_hash(
         if file.is_file(): digest.update(f"{file.relative_to(path)}\0".encode() + file.read_bytes())
     return digest.hexdigest()
 
-# %% ../../nbs/testing/08_faults.ipynb #99e5aaaf
+# %% ../../nbs/testing/08_faults.ipynb #795852a9
 class Campaign:
     "A folder to work in, a run that nothing happened to, and the file with a line for each trial."
 
@@ -279,6 +279,8 @@ class Campaign:
         seed: int = 0,   # decides all trials
     ):
         self.out, self.seed = Path(out), seed
+        for module in ("commands.train", "commands.sample", "commands.evaluate", "train.trainer", "evaluate.evaluator"):
+            importlib.import_module(f"ccdiff.{module}") # so that a forked process has them
         self.folder = Path(tempfile.mkdtemp(prefix="ccdiff-faults-"))
         self.runs = self.folder / "runs"
         os.environ.update(CCDIFF_RUNS_DIR=str(self.runs), CUDA_VISIBLE_DEVICES="")
@@ -323,7 +325,7 @@ class Campaign:
         "Delete the folder."
         shutil.rmtree(self.folder, ignore_errors=True)
 
-# %% ../../nbs/testing/08_faults.ipynb #f1639196
+# %% ../../nbs/testing/08_faults.ipynb #d0ee15e9
 def acknowledging(
     work: Callable, # for start
     file: Path,     # where to note the steps
@@ -374,7 +376,7 @@ def verdict(
     if "Traceback" in ran["said"]: wrong.append("traceback")
     return wrong
 
-# %% ../../nbs/testing/08_faults.ipynb #4f4b1f84
+# %% ../../nbs/testing/08_faults.ipynb #b2ec108d
 def killed_training(
     campaign: Campaign, # whose folder it uses
     chance: random.Random, # of the trial
@@ -420,7 +422,7 @@ def killed_use(
     return {"command": name, "signal": ran["signal"], "at": ran["at"], "wrong": wrong,
             "said": ran["said"][-2000:] if wrong else ""}
 
-# %% ../../nbs/testing/08_faults.ipynb #151d5e04
+# %% ../../nbs/testing/08_faults.ipynb #297016b1
 def uses(
     campaign: Campaign, # whose folder it uses
     run_id: str,        # a run that was trained to its end
@@ -475,7 +477,7 @@ def kills(
         campaign.add({"trial": trial, "differs": differs, "kills": [row for row in rows if row["at"] or row["wrong"]]})
         for folder in (campaign.runs / run_id, out): shutil.rmtree(folder, ignore_errors=True)
 
-# %% ../../nbs/testing/08_faults.ipynb #b811a218
+# %% ../../nbs/testing/08_faults.ipynb #e025b89d
 def damage(
     folder: Path, # what suffers
     stale: Path,  # the same of another step or time, with files of the same names
@@ -529,7 +531,7 @@ def mend(
         if file.is_dir(): file.rmdir()
         file.write_bytes(data)
 
-# %% ../../nbs/testing/08_faults.ipynb #70f319ac
+# %% ../../nbs/testing/08_faults.ipynb #d455dc31
 def options(part: object) -> list: # a network or a scheduler of diffusers
     "Its configuration, without what only says where it came from."
     return sorted([name, str(value)] for name, value in part.config.items() if not name.startswith("_"))
@@ -583,7 +585,7 @@ def read_answers(folder: Path) -> str: # of make_answers
     try: return hashlib.sha256(json.dumps(store.find([f"{i:064x}" for i in range(ANSWERS)])).encode()).hexdigest()
     finally: store._db.close()
 
-# %% ../../nbs/testing/08_faults.ipynb #6ae6bc79
+# %% ../../nbs/testing/08_faults.ipynb #d7586d2f
 def corrupt_once(
     read: Callable, # what reads the folder, one of those above
     folder: Path,   # what suffers
@@ -649,7 +651,7 @@ def corruptions(
         row = corrupt_once(read, folder, stale, good[name], campaign.chance(trial))
         campaign.add({"trial": trial, "what": name, **row})
 
-# %% ../../nbs/testing/08_faults.ipynb #1b4ea2ff
+# %% ../../nbs/testing/08_faults.ipynb #ea516eb9
 class AtStep(Callback):
     "Calls `act(trainer)` after one step."
 
@@ -762,7 +764,7 @@ def processes(
                       "step": step, "seconds": ran["seconds"], "wrong": wrong, "said": ran["said"][-3000:]})
         shutil.rmtree(campaign.runs / run_id, ignore_errors=True)
 
-# %% ../../nbs/testing/08_faults.ipynb #3d73dbab
+# %% ../../nbs/testing/08_faults.ipynb #ba2c8f7c
 def table(
     name: str,  # of the campaign
     rows: list, # of its file
@@ -811,8 +813,6 @@ def main(
     parser.add_argument("--out", required=True, help="the file to go on with, JSON lines")
     args = parser.parse_args(argv)
     torch.set_num_threads(1) # nothing else may run when a process is forked
-    for module in ("commands.train", "commands.sample", "commands.evaluate", "train.trainer", "evaluate.evaluator"):
-        importlib.import_module(f"ccdiff.{module}")
     campaign = Campaign(args.out, args.seed)
     try: CAMPAIGNS[args.campaign](campaign, args.number) if args.number else None
     finally: campaign.close()
@@ -820,5 +820,5 @@ def main(
     print(*bad, table(args.campaign, campaign.rows).to_string(), f"{len(bad)} went wrong", sep="\n")
     return int(bool(bad))
 
-# %% ../../nbs/testing/08_faults.ipynb #d748e921
+# %% ../../nbs/testing/08_faults.ipynb #f9145b91
 if __name__ == "__main__" and globals().get("__spec__") is not None: sys.exit(main())

@@ -210,11 +210,12 @@ class AnswerStore:
         self.path = Path(path).expanduser() if path else runs_dir() / "gemini.sqlite3"
         if not create and not self.path.is_file() and str(path) != ":memory:":
             raise CcdiffError(f"there are no answers in {self.path}: no such file.")
-        if self.path.is_file() and 0 < self.path.stat().st_size < 512: # SQLite would take it for an empty one
-            raise self._damaged(f"it has {self.path.stat().st_size} bytes")
         self._lock = threading.RLock()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            size = self.path.stat().st_size if self.path.is_file() else 0
+            if 0 < size < 512: # SQLite would take it for an empty one
+                raise sqlite3.DatabaseError(f"it was cut off at {size} bytes, or is something else")
             self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
             self._db.row_factory = sqlite3.Row
             self._db.execute("pragma journal_mode=wal")

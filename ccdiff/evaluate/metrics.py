@@ -643,7 +643,7 @@ def fit(cls: Reference,
     available = torch.bincount(fresh.labels, minlength=classes)
     @cache
     def floors(*counts): return measured_floors(reference, fresh, other, torch.tensor(counts), seed)
-    reference.floors = lambda counts: floors(*counts.tolist())
+    reference.floors = lambda counts: dict(floors(*counts.tolist())) # measure adds to it
     reference.most = lambda counts: int(scale_counts(counts, available).sum())
     return reference
 

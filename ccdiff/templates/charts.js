@@ -1,7 +1,8 @@
 "use strict";
 // Draws the charts of the page as SVG, finds and hides what is not wanted, and moves images through the steps. A chart is {low, high, first, last, image} for histograms, or a list of curves
 // {run, own, x, y, bad}: `own` points are inherited from the parent, y is null where there is a gap, and `bad` are the
-// steps whose value was not finite; a curve of another metric in the same chart has its name in `dots`. The frames of an image series are [step, address], in the order of their steps.
+// steps whose value was not finite; a curve of another metric in the same chart has its name in `dots`.
+// The frames of an image series are [step, address], in the order of their steps.
 let {charts, frames, colors, marks} = JSON.parse(document.getElementById("charts").textContent);
 const color = run => colors[run % colors.length];
 const mark = run => marks[run % marks.length];
@@ -115,7 +116,7 @@ function drawCurves(card, curves) {
       add(cross, "title", {}, `${number(step)}: not a finite number`);
     }
     let next = box.left + 12 + 12 * (c.run % 7); // the run's mark, now and then, for those who do not see its colour
-    for (let k = 0; shown.length > 1 && k < c.x.length; k++) {
+    for (let k = 0; shown.some(d => d.run !== c.run) && k < c.x.length; k++) {
       if (c.y[k] === null || box.x(c.x[k]) < next) continue;
       add(svg, "text", {x: box.x(c.x[k]), y: box.y(c.y[k]) + 4, "text-anchor": "middle",
         style: `fill: ${color(c.run)}`}, mark(c.run));

@@ -34,9 +34,10 @@ from ..track.run import Run
 from .callbacks import Guarded, default_callbacks
 from .config import TrainConfig
 from .graphs import Batch, GraphStepper, Stepper
-from .setup import (build_unet, check_resumable, choose_threads, compile_model, describe_environment,
-                                find_start, load_split, make_accelerator, make_lr_schedule, make_objective,
-                                make_optimizer, notice_lost_process, run_on_main, use_threads, warn_not_exact)
+from .setup import (Float32Attention, build_unet, check_resumable, choose_threads, compile_model,
+                                describe_environment, find_start, load_split, make_accelerator, make_lr_schedule,
+                                make_objective, make_optimizer, notice_lost_process, run_on_main, use_threads,
+                                warn_not_exact)
 
 # %% ../../nbs/train/04_trainer.ipynb #abedbddd
 class Trainer:
@@ -108,6 +109,8 @@ def _build(self:Trainer, unet, objective, optimizer, checkpoint):
     elif not isinstance(optimizer, torch.optim.Optimizer):
         optimizer = optimizer(self.unet)
     self.model, self.optimizer = accelerator.prepare(self.unet, optimizer)
+    if accelerator.mixed_precision == "bf16" and accelerator.device.type == "cpu":
+        self.unet.set_attn_processor(Float32Attention()) # in bf16 it takes seven times as long
     self._parameters = list(self.unet.parameters()) # collecting them takes longer than averaging them
     self._compiled = compile_model(self.model, accelerator.device) if config.compile else None
     self.ema = self._make_ema()

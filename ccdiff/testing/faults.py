@@ -52,7 +52,7 @@ def start(
     work: Callable,   # what to do; what it returns is the exit code
     log: str | Path,  # file for what it prints
     seconds: int = 60, # after so many it is killed by SIGALRM
-    traced: bool = False, # whether it waits for `follow`
+    traced: bool = False, # whether it waits for follow
 ) -> int:
     "Run `work()` in a forked process; its id. POSIX only."
     sys.stdout.flush()
@@ -666,15 +666,21 @@ class AtStep(Callback):
         "Act, if it is the step."
         if trainer.step == self.step: self.act(trainer)
 
-def refuse(trainer):
-    "An error in one process."
+def refuse(
+    trainer: Trainer, # of one process
+):
+    "Raise a `CcdiffError`."
     raise CcdiffError("this process cannot go on")
 
-def poison(trainer):
+def poison(
+    trainer: Trainer, # of one process
+):
     "Every gradient from here on is NaN, in one process."
     next(trainer.unet.parameters()).register_hook(lambda gradient: gradient * float("nan"))
 
-def fill_disk(trainer):
+def fill_disk(
+    trainer: Trainer, # of one process
+):
     "No file of this process may grow beyond 4 kB."
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
 

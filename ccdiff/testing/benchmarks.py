@@ -34,7 +34,7 @@ from ..model.pipeline import ClassConditionedPipeline
 from ..model.schedulers import make_scheduler
 from ..track.record import open_run
 from ..train.callbacks import Callback
-from ..train.config import PRESETS, TrainConfig
+from ..train.config import PRESETS, TrainConfig, with_preset
 from ..train.setup import build_unet
 from ..train.trainer import Trainer
 
@@ -85,7 +85,7 @@ def train_recipe(
     **changes,            # other fields of `TrainConfig`
 ) -> tuple:
     """`(pipeline, entry)`: the trained pipeline, and what it took.
-    A run of that name that is finished is loaded and not trained again.
+    A run of that name that is finished is loaded and not trained again; "turbo" distils "fast" of the same seed.
     `CcdiffError` for an unknown recipe, or a field out of range."""
     check_choice("recipe", recipe, PRESETS)
     label = label or recipe
@@ -96,9 +96,14 @@ def train_recipe(
 
     options = dict(watch_every=0, num_inference_steps=0, checkpoint_interval=10**9, show_progress=False,
                    run_id=run_id, seed=seed, neptune_experiment="bench") | changes
+    if recipe == "turbo": # distils a run of fast
+        train_recipe("fast", seed, images=images, data_dir=changes.get("data_dir"))
+        config = TrainConfig.of_run(f"bench-fast-{seed}", mode="fork", **with_preset("turbo", options))
+    else:
+        config = TrainConfig.preset(recipe, **options)
     began = time.process_time()
     callbacks = [StopAfter(cpu_seconds)] if cpu_seconds else []
-    trainer = Trainer(TrainConfig.preset(recipe, **options), images, run=False, callbacks=callbacks)
+    trainer = Trainer(config, images, run=False, callbacks=callbacks)
     result = trainer.fit()
     entry = dict(
         recipe=label,

@@ -279,7 +279,7 @@ def train(
     if trainer.accelerator.is_main_process: print(f"run         {trainer.run_id}", flush=True)
     try: result = trainer.fit()
     except NotFiniteError as e: return parser.fail(e, 70), None
-    except CcdiffError as e: return parser.fail(e, 1), None
+    except CcdiffError as e: return parser.fail(e, 1, everywhere=not hasattr(e, "said_by_main")), None
     except KeyboardInterrupt: raise KeyboardInterrupt(where_it_stands(trainer)) from None
     except SystemExit:
         if trainer.accelerator.is_main_process: print(f"{parser.prog}: {where_it_stands(trainer)}", file=sys.stderr)

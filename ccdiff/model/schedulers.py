@@ -31,7 +31,8 @@ def make_scheduler(
 ) -> SchedulerMixin:
     """The scheduler to train with, and to sample with by default, for images in [-1, 1].
 
-    DDPM on the cosine schedule (Nichol and Dhariwal 2021), or UniPC (Zhao et al. 2023) on straight paths for "flow_prediction".
+    DDPM on the cosine schedule (Nichol and Dhariwal 2021); for "flow_prediction", UniPC (Zhao et al. 2023) on straight
+    paths.
     `CcdiffError` for arguments that exclude one another."""
     check_choice("prediction_type", prediction_type, PREDICTION_TYPES)
     steps = check_int("num_train_timesteps", num_train_timesteps, 2)

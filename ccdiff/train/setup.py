@@ -102,8 +102,8 @@ def make_objective(
     if checkpoint.state.get("config", {}).get("objective") == "consistency":
         raise CcdiffError(f"run {parent['run_id']!r} is distilled already; fork the run that it was distilled from.")
     if teacher.prediction_type != config.prediction_type:
-        raise CcdiffError(f"run {parent['run_id']!r} predicts {teacher.prediction_type!r} and cannot be distilled; train "
-                          "one with prediction_type='flow_prediction', as the preset fast does.")
+        raise CcdiffError(f"run {parent['run_id']!r} predicts {teacher.prediction_type!r} and cannot be distilled; "
+                          "train one with prediction_type='flow_prediction', as the preset fast does.")
     return ConsistencyObjective(scheduler, teacher.unet, config.teacher_guidance, bounded=config.bounded_loss,
                                 critic_from=config.critic_from)
 

@@ -121,8 +121,8 @@ def _build(self:Trainer, unet, objective, optimizer, checkpoint):
 def _add_critic(self:Trainer, optimizer):
     "Give the objective's critic to the optimizer. `CcdiffError` with several processes."
     if self.accelerator.num_processes > 1:
-        raise CcdiffError("an objective with a critic is trained by one process, since only the network's gradients are "
-                          "averaged; leave out accelerate launch, or set critic_from=None.")
+        raise CcdiffError("an objective with a critic is trained by one process, since only the network's gradients "
+                          "are averaged; leave out accelerate launch, or set critic_from=None.")
     self.critic.to(self.accelerator.device)
     optimizer.add_param_group({"params": list(self.critic.parameters()), "lr_scale": 2.5})
     for group in optimizer.param_groups: group["betas"] = (0.0, 0.99) # momentum makes two that compete swing

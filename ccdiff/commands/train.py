@@ -201,7 +201,9 @@ def next_commands(
     "Commands to try next: to go on, if it was stopped; a larger grid; a fork."
     run, step = result.run_id, result.step
     resume = [] if result.finished else [f"  ccdiff-train --neptune-mode resume --resume-from-run-id {run}"]
-    return [*resume, f"  ccdiff-sample --from {run}@{step} --per-class 8 --out grid.png",
+    sample = f"  ccdiff-sample --from {run}@{step} --per-class 8 --out grid.png"
+    if trainer.config.objective == "consistency": return [*resume, sample] # what is distilled cannot be forked
+    return [*resume, sample,
             f"  ccdiff-train --neptune-mode fork --resume-from-run-id {run} --resume-from-step {step} "
             f"--max-steps {step + 500} --learning-rate {trainer.config.learning_rate / 5:g}"]
 

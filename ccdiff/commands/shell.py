@@ -128,9 +128,10 @@ def fail(
     self:Parser,
     error: str | BaseException, # an error, or a sentence
     code: int = 2, # the exit code
+    everywhere: bool = False, # whether each of several processes prints it
 ) -> int:
     "Print an error in one line, once if there are several processes; returns `code`."
-    if os.environ.get("RANK", "0") == "0":
+    if everywhere or os.environ.get("RANK", "0") == "0":
         print(f"{self.prog}: error: {self.in_shell_words(error)}", file=sys.stderr)
     return code
 

@@ -75,7 +75,7 @@ def add_flag(
 
 # %% ../../nbs/commands/00_train.ipynb #4be288ab
 EPILOG = """presets (--preset NAME --help shows all that one sets, --describe-preset NAME what it changes):
-  fast      the default: a small network, flow prediction, Muon; 2,700 steps of 64 images of MNIST
+  fast      the default: a small network, flow prediction, Muon; 3,900 steps of 64 images of MNIST
   quick     fast for a first look: 900 steps of 32 of the bundled digits, nothing is downloaded; ends with a score
   gpu       fast for a GPU: a wider network in bf16, 2,000 steps of 256 images
   classic   the original recipe: noise prediction, Adam, 10 epochs
@@ -279,7 +279,7 @@ def train(
     if trainer.accelerator.is_main_process: print(f"run         {trainer.run_id}", flush=True)
     try: result = trainer.fit()
     except NotFiniteError as e: return parser.fail(e, 70), None
-    except CcdiffError as e: return parser.fail(e, 1), None
+    except CcdiffError as e: return parser.fail(e, 1, everywhere=not hasattr(e, "said_by_main")), None
     except KeyboardInterrupt: raise KeyboardInterrupt(where_it_stands(trainer)) from None
     except SystemExit:
         if trainer.accelerator.is_main_process: print(f"{parser.prog}: {where_it_stands(trainer)}", file=sys.stderr)

@@ -192,7 +192,7 @@ def make_prompts(
 _schema = """
 create table if not exists answers (key text primary key, model text, prompt text, image text, vote int,
   answer text, said text, attempts int, latency_s real, tokens_in int, tokens_out int, model_version text, modes text,
-  at real) without rowid;
+  at real, sha256 text) without rowid;
 create table if not exists sent (id integer primary key, model text, key text, start real, until real, lease real,
   outcome text);
 create index if not exists sent_until on sent (model, until);
@@ -213,10 +213,15 @@ class AnswerStore:
         self._lock = threading.RLock()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            size = self.path.stat().st_size if self.path.is_file() else 0
+            if 0 < size < 512: # SQLite would take it for an empty one
+                raise sqlite3.DatabaseError(f"it was cut off at {size} bytes, or is something else")
             self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
             self._db.row_factory = sqlite3.Row
             self._db.execute("pragma journal_mode=wal")
             self._db.executescript(_schema)
+            if "sha256" not in {column["name"] for column in self._db.execute("pragma table_info(answers)")}:
+                self._db.execute("alter table answers add column sha256 text") # a store of version 0.2
         except (sqlite3.Error, OSError) as e:
             raise CcdiffError(f"cannot keep answers in {self.path}: {e}. "
                               "Give another file, in a folder that can be written to.") from e
@@ -226,9 +231,20 @@ class AnswerStore:
         sql: str, # one statement
         *values,  # what stands for its question marks
     ) -> list:
-        "The rows of one statement, committed at once, a list of `sqlite3.Row`s. `sqlite3.Error` if it fails."
-        with self._lock:
-            return self._db.execute(sql, values).fetchall()
+        """The rows of one statement, committed at once, a list of `sqlite3.Row`s. `sqlite3.Error` if it fails,
+        `CcdiffError` if the file is damaged."""
+        try:
+            with self._lock:
+                return self._db.execute(sql, values).fetchall()
+        except sqlite3.DatabaseError as e:
+            if type(e) is sqlite3.DatabaseError or "malformed" in str(e) or "UTF-8" in str(e):
+                raise self._damaged(e) from None
+            raise
+
+    def _damaged(self, what):
+        "The error for a store that says `what`."
+        return CcdiffError(f"{self.path} is damaged ({what}); put a copy in its place, or move it away, and its "
+                           "questions are asked again.")
 
     @contextmanager
     def transaction(self):
@@ -247,12 +263,24 @@ class AnswerStore:
         self,
         keys: list, # the keys of answers
     ) -> dict:
-        "The rows of those answers that are there, by their keys. In a row, a dict, `answer` is {question: value}."
+        """The rows of those answers that are there, by their keys. In a row, a dict, `answer` is {question: value}.
+
+        `CcdiffError` if one is not as it was stored."""
         found = {}
         for key in keys:
             for row in self.run("select * from answers where key=?", key):
-                found[key] = dict(row) | {"answer": json.loads(row["answer"])}
+                row = dict(row)
+                checksum = row.pop("sha256")
+                if checksum is not None and checksum != self._checksum(row):
+                    raise self._damaged(f"the answer {key[:12]}… is not the one that was stored")
+                found[key] = row | {"answer": json.loads(row["answer"])}
         return found
+
+    @staticmethod
+    def _checksum(row):
+        "SHA-256 over the columns of an answer that are set."
+        told = {name: value for name, value in row.items() if value is not None}
+        return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
 
     def keep(
         self,
@@ -261,6 +289,7 @@ class AnswerStore:
     ) -> dict:
         "Store an answer for good, and return its row: the first one stays. `sqlite3.Error` if it cannot be stored."
         row = {"key": key, **row, "answer": json.dumps(row["answer"])}
+        row["sha256"] = self._checksum(row)
         columns, marks = ", ".join(row), ", ".join("?" * len(row))
         self.run(f"insert or ignore into answers ({columns}) values ({marks})", *row.values())
         return self.find([key])[key]

@@ -76,8 +76,9 @@ def measure_packed(
 
 # %% ../../nbs/testing/07_box.ipynb #bdbc199a
 DATA = { # data set: where it comes from, for the card
-    "mnist": "[MNIST](https://yann.lecun.com/exdb/mnist/) by Y. LeCun, C. Cortes and C. J. C. Burges, made from NIST's\n"
-             "Special Databases 1 and 3. Copies are given away as CC BY-SA 3.0 (Keras, TensorFlow) and as MIT (Hugging Face).",
+    "mnist": "[MNIST](https://yann.lecun.com/exdb/mnist/) by Y. LeCun, C. Cortes and C. J. C. Burges, made from\n"
+             "NIST's Special Databases 1 and 3. Copies are given away as CC BY-SA 3.0 (Keras, TensorFlow) and as MIT\n"
+             "(Hugging Face).",
     "digits": "The digits of scikit-learn are the test set of UCI's [Optical Recognition of Handwritten\n"
               "Digits](https://archive.ics.uci.edu/dataset/80) by E. Alpaydin and C. Kaynak, CC BY 4.0."}
 

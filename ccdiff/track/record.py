@@ -1288,6 +1288,8 @@ def _wal_problem(path):
             frames += 1
             if any(frame[4:8]):  # the last page of a transaction
                 committed = frames
+        if head[16:24] in frame + file.read():  # pages of this log behind one that is not
+            return f"{wal.name} is damaged: it cannot be read behind its page {frames}"
     with tempfile.TemporaryDirectory() as folder:
         for file in (path, wal):
             shutil.copyfile(file, Path(folder) / file.name)

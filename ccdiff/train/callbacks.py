@@ -641,6 +641,7 @@ class StopOnSignal(Callback):
 # %% ../../nbs/train/03_callbacks.ipynb #d95bc619
 class ShareCores(Callback):
     "On a CPU: once other processes want the cores, lets the threads sleep while they wait for each other."
+    watching = False # outside fit, as when train_step is called by hand
 
     def before_fit(self, trainer: "Trainer"):
         "Begin to watch, if there are several threads."

@@ -178,7 +178,7 @@ class TrainConfig:
     seed: CountOrZero = 0             # seed of weights, order, noise and samples
     # machine
     device: str = "auto"              # auto, cuda, cuda:1, mps or cpu
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no" # compute in half precision
+    mixed_precision: Literal["no", "bf16", "fp16", "auto"] = "no" # half precision; auto: bf16 where it is native
     compile: bool = False             # compile the network with torch.compile: slow to start, faster steps on a GPU
     cuda_graphs: bool = True          # record a step's kernels and replay them; one CUDA device, not with fp16
     threads: Count | None = None      # CPU threads; default: $OMP_NUM_THREADS, the resumed run's, or up to 8 cores
@@ -267,8 +267,8 @@ RESUMABLE = frozenset( # options that a resumed run may change without becoming 
 # %% ../../nbs/train/00_config.ipynb #06851e0a
 _FAST = dict(block_out_channels=(16, 32, 48), layers_per_block=1, attention=False, conditioning="scale_shift",
              prediction_type="flow_prediction", bounded_loss=True, timestep_sampling="logit_normal", timestep_shift=2.0,
-             flow_shift=2.0, class_dropout_prob=0.1, optimizer="muon", batch_size=64, max_steps=2700,
-             learning_rate=5e-3,
+             flow_shift=2.0, class_dropout_prob=0.1, optimizer="muon", batch_size=64, max_steps=3900,
+             learning_rate=5e-3, mixed_precision="auto",
              lr_scheduler="linear", warmup_steps=50, max_grad_norm=1.0, ema_decay=0.998, num_inference_steps=10,
              guidance_scale=1.3, guidance_interval=(0.2, 0.8))
 
@@ -276,7 +276,7 @@ PRESETS = { # name: the fields of `TrainConfig` that differ from its defaults
     "classic": {},
     "fast": _FAST,
     "quick": {**_FAST, "dataset": "digits", "batch_size": 32, "max_steps": 900, "warmup_steps": 20, "ema_decay": 0.995,
-              "evaluate": 10},
+              "evaluate": 10, "mixed_precision": "no"},
     "gpu": {**_FAST, "block_out_channels": (32, 64, 96), "batch_size": 256, "max_steps": 2000, "learning_rate": 2.5e-3,
             "mixed_precision": "bf16", "watch_every": 200},
 }

@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 import torch
 from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
+from torch.nn.parallel import DistributedDataParallel
 
 from ..model.objective import Objective
 
@@ -77,6 +78,17 @@ class Stepper:
             losses.append(each.detach())
         grad_norm = self.accelerator.clip_grad_norm_(self.parameters, self.max_grad_norm)
         return torch.cat(losses), grad_norm
+
+    def settle(self,
+               batch: Batch): # any batch; nothing is learned from it
+        """With several processes, find the order in which their gradients are summed; to be called before training.
+
+        `DistributedDataParallel` packs gradients in the order in which they became ready in its first backward pass,
+        and where they lie decides the last bits of their sums. A resumed run must not begin with another packing."""
+        if not isinstance(self.model, DistributedDataParallel): return
+        losses = self.objective.losses(self.model, batch.x0, batch.labels, batch.noise, batch.timesteps)
+        self.accelerator.backward(losses.mean())
+        self.optimizer.zero_grad()
 
     def update(self):
         "Change the weights."

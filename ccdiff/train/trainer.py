@@ -34,9 +34,10 @@ from ..track.run import Run
 from .callbacks import Guarded, default_callbacks
 from .config import TrainConfig
 from .graphs import Batch, GraphStepper, Stepper
-from .setup import (build_unet, check_resumable, choose_threads, compile_model, describe_environment,
-                                find_start, load_split, make_accelerator, make_lr_schedule, make_objective,
-                                make_optimizer, run_on_main, use_threads, warn_not_exact)
+from .setup import (Float32Attention, build_unet, check_resumable, choose_threads, compile_model,
+                                describe_environment, find_start, load_split, make_accelerator, make_lr_schedule,
+                                make_objective, make_optimizer, notice_lost_process, run_on_main, use_threads,
+                                warn_not_exact)
 
 # %% ../../nbs/train/04_trainer.ipynb #abedbddd
 class Trainer:
@@ -108,6 +109,8 @@ def _build(self:Trainer, unet, objective, optimizer, checkpoint):
     elif not isinstance(optimizer, torch.optim.Optimizer):
         optimizer = optimizer(self.unet)
     self.model, self.optimizer = accelerator.prepare(self.unet, optimizer)
+    if accelerator.mixed_precision == "bf16" and accelerator.device.type == "cpu":
+        self.unet.set_attn_processor(Float32Attention()) # in bf16 it takes seven times as long
     self._parameters = list(self.unet.parameters()) # collecting them takes longer than averaging them
     self._compiled = compile_model(self.model, accelerator.device) if config.compile else None
     self.ema = self._make_ema()
@@ -139,6 +142,7 @@ def _start_network(self:Trainer, unet, checkpoint):
     self._check_same_network(fresh, checkpoint.pipeline.unet, derived)
     network = checkpoint.pipeline.unet.train() if unet is None else unet
     network.load_state_dict(checkpoint.model)
+    if checkpoint.state.get("channels_last") and unet is None: network.to(memory_format=torch.channels_last)
     return network
 
 @patch
@@ -329,17 +333,18 @@ def fit(self:Trainer) -> TrainResult:
     """Train to the last step, saving on the way. May be called again after `stop`.
 
     SIGINT ends it with `KeyboardInterrupt`, SIGTERM with `SystemExit(143)`, after the step was finished and saved.
-    Raises `CcdiffError` if the run is being trained by another process or a checkpoint cannot be written, and whatever
-    a callback raises."""
+    Raises `CcdiffError` if the run is being trained by another process, a checkpoint cannot be written, or one of
+    several processes is lost, and whatever a callback raises."""
     began = time.monotonic()
     self._stop_wanted, self._stop_agreed, self.stop_reason = False, False, None
     self.signal = self.images_per_second = None
-    with ExitStack() as stack:
+    with notice_lost_process(self.accelerator), ExitStack() as stack:
         stack.enter_context(use_threads(self.environment["threads"]))
         self.on_main(lambda: self._claim_run(stack))
         for callback in self.callbacks: self._begin(callback, stack)
         self._restore_rng()
         self.model.train()
+        if self.step < self.total_steps: self.stepper.settle(self.draw_batch())
         self._last_step_at = time.monotonic()
         while self.step < self.total_steps and not self.stopping:
             self.hooks_due = False
@@ -412,7 +417,8 @@ def training_state(self:Trainer) -> dict:
                 images=dict(name=images.name, split=images.split, number=len(images), fingerprint=images.fingerprint,
                             class_names=list(images.class_names)),
                 environment=self.environment, schedule_steps=self.schedule_steps, skips=self.skips, parent=self.parent,
-                parts=self._parts(), callbacks=self._callback_states())
+                parts=self._parts(), callbacks=self._callback_states(), channels_last=any(
+                    weights.ndim == 4 and not weights.is_contiguous() for weights in self.unet.parameters()))
 
 @patch
 def _callback_states(self:Trainer) -> list:
@@ -452,6 +458,10 @@ def _load_states(self:Trainer, checkpoint):
         if self._own_rates: groups = optimizer.state_dict()["param_groups"] # the settings are those it was given
         else: groups = [{**group, "capturable": self._use_graphs()} for group in checkpoint.optimizer["param_groups"]]
         optimizer.load_state_dict({**checkpoint.optimizer, "param_groups": groups})
+        for parameter, state in optimizer.state.items(): # it lies in memory as its parameter does, for fused kernels
+            for name, value in state.items():
+                if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                    state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
     if self.ema is not None and checkpoint.ema is not None:
         self.ema.load_state_dict({**checkpoint.ema, "decay": self.config.ema_decay})
         self.ema.to(self.accelerator.device)

@@ -55,8 +55,8 @@ def find_sampler(
     args: argparse.Namespace, # parsed arguments: those of build_parser
     state: object, # of the processes that draw together, from join_processes; None for one
 ) -> tuple:
-    """(a pipeline, the numbers of the classes to draw, how to draw them, as arguments of `sample_images`, its checkpoint
-    and the configuration of its training). `CcdiffError` if there is no such thing."""
+    """(a pipeline, the numbers of the classes to draw, how to draw them, as arguments of `sample_images`, its
+    checkpoint, the configuration of its training). `CcdiffError` if there is no such thing."""
     from ccdiff.checkpoint import load_pipeline
     from ccdiff.folders import resolve_checkpoint
     from ccdiff.model.samples import process_device

@@ -284,7 +284,8 @@ PRESETS = { # name: the fields of `TrainConfig` that differ from its defaults
     "turbo": dict(objective="consistency", prediction_type="flow_prediction", flow_shift=1.5, bounded_loss=True,
                   timestep_sampling="stratified", timestep_shift=1.0, snr_gamma=None, optimizer="adamw", batch_size=64,
                   max_steps=800, learning_rate=4e-4, lr_scheduler="linear", warmup_steps=20, max_grad_norm=1.0,
-                  ema_decay=0.995, num_inference_steps=2, guidance_scale=1.0, guidance_interval=(0.0, 1.0)),
+                  ema_decay=0.995, mixed_precision="auto", num_inference_steps=2, guidance_scale=1.0,
+                  guidance_interval=(0.0, 1.0)),
 }
 DEFAULT_PRESET = "fast" # what `ccdiff-train` does without --preset
 

@@ -92,12 +92,17 @@ class Critic(nn.Module):
         x = adaptive_avg_pool2d(leaky_relu(fourth(x), 0.2), 4)
         return leaky_relu(self.whole(x.flatten(1)), 0.2), places
 
-    def judge(self, features, labels):
-        "The score of features for these labels."
+    def judge(self,
+              features: tuple,       # from features
+              labels: torch.Tensor): # int64 (B,)
+        "The score `(B,)` of features for these labels."
         x, places = features
         return self.score(x)[:, 0] + (x * self.by_label(labels)).sum(1) / 128**0.5 + places
 
-    def forward(self, images, labels):
+    def forward(self,
+                images: torch.Tensor,  # (B, C, H, W), in [-1, 1]
+                labels: torch.Tensor): # int64 (B,)
+        "The score `(B,)` of the images for these labels."
         return self.judge(self.features(images), labels)
 
 # %% ../../nbs/model/07_consistency.ipynb #5527272e
@@ -183,23 +188,25 @@ class ConsistencyObjective(Objective):
             return noisy - t * unet(noisy, t.flatten() * total, labels).float()
 
         noisy = (1 - t) * x0 + t * noise
-        with torch.no_grad():
-            teacher = self.teacher.to(x0.device)
-            nearer, image = teacher_step(teacher, noisy, t, r, labels, total, self.guidance, self.guidance_interval)
-            target = torch.where(r > 0, end_of_path(nearer, r).clamp(-1, 1), image)
-        answer = end_of_path(noisy, t)
-        error = answer - target
-        if self.bounded:
-            beyond = (target <= -1) & (answer < -1) | (target >= 1) & (answer > 1)
-            error = error.masked_fill(beyond, 0.0)
-        losses = (error.square().flatten(1).mean(1) + 1e-4).sqrt() - 1e-2
+        share = 0.0 if self.critic is None else min(1.0, self.progress / self.critic_from) # of the critic
+        if share < 1:
+            with torch.no_grad():
+                teacher = self.teacher.to(x0.device)
+                nearer, image = teacher_step(teacher, noisy, t, r, labels, total, self.guidance, self.guidance_interval)
+                target = torch.where(r > 0, end_of_path(nearer, r).clamp(-1, 1), image)
+        answer, losses = end_of_path(noisy, t), 0.0
+        if share < 1:
+            error = answer - target
+            if self.bounded:
+                beyond = (target <= -1) & (answer < -1) | (target >= 1) & (answer > 1)
+                error = error.masked_fill(beyond, 0.0)
+            losses = (1 - share) * ((error.square().flatten(1).mean(1) + 1e-4).sqrt() - 1e-2)
         if self.critic is None:
             return losses
 
         num_labels = self.critic.by_label.num_embeddings
-        wrong = (labels + 1 + timesteps % (num_labels - 1)) % num_labels
+        wrong = (labels + 1 + timesteps % max(1, num_labels - 1)) % num_labels
         own, real_score = critic_losses(self.critic, x0, answer.detach().clamp(-1, 1), labels, wrong, noise.flip(-1))
         frozen = {name: p.detach() for name, p in self.critic.named_parameters()}
         drawn_score = functional_call(self.critic, frozen, (InwardClamp.apply(answer), labels))
-        share = min(1.0, self.progress / self.critic_from)
-        return (1 - share) * losses + share * softplus(real_score - drawn_score) + own
+        return losses + share * softplus(real_score - drawn_score) + own

@@ -215,6 +215,12 @@ class TrainConfig:
         if self.flow_shift != 1 and self.prediction_type != "flow_prediction":
             raise CcdiffError(f"flow_shift={self.flow_shift} has no effect with "
                               f"prediction_type={self.prediction_type!r}.")
+        if self.objective == "prediction":
+            for name, plain in (("teacher_guidance", 1.0), ("critic_from", 0.3)):
+                if getattr(self, name) != plain:
+                    raise CcdiffError(f"{name}={getattr(self, name)} has no effect with objective='prediction'.")
+        elif self.snr_gamma is not None:
+            raise CcdiffError(f"snr_gamma={self.snr_gamma} has no effect with objective='consistency'; leave it out.")
         if self.batch_size % self.gradient_accumulation_steps:
             raise CcdiffError(f"batch_size={self.batch_size} cannot be split into "
                               f"gradient_accumulation_steps={self.gradient_accumulation_steps} equal parts.")

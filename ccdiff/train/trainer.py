@@ -125,6 +125,7 @@ def _add_critic(self:Trainer, optimizer):
                           "are averaged; leave out accelerate launch, or set critic_from=None.")
     self.critic.to(self.accelerator.device)
     optimizer.add_param_group({"params": list(self.critic.parameters()), "lr_scale": 2.5})
+    if self._own_rates: return
     for group in optimizer.param_groups: group["betas"] = (0.0, 0.99) # momentum makes two that compete swing
 
 @patch

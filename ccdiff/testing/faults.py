@@ -297,6 +297,7 @@ class Campaign:
         self.rows = self.read()
         self.done = {row["trial"] for row in self.rows}
         self.tracing = can_trace()
+        self.patience = 600 # seconds that a command may take, on a machine that is busy with something else
 
     def read(self) -> list:
         "The rows of the file."
@@ -324,7 +325,7 @@ class Campaign:
         "Run `work` to its end: exit code, calls, seconds, and what it said."
         log, began = self.folder / "log", time.monotonic()
         log.unlink(missing_ok=True)
-        self.pid = start(work, log, 120, traced=act is not None)
+        self.pid = start(work, log, self.patience, traced=act is not None)
         if act is not None: code, calls = follow(self.pid, self.folder, act)
         else:
             if kill is not None:
@@ -1017,9 +1018,10 @@ class Soak:
         self.killed = True
         return verdict(self.ran)
 
-    def run(self, work: Callable, codes: tuple = (0,)) -> list: # a command; the exit codes that it may have
-        "Run a command that nothing happens to: what is wrong."
+    def run(self, work: Callable, codes: tuple = (0,), name: str = "") -> list: # its exit codes; one of usual
+        "Run a command that nothing happens to: what is wrong. So long may the next one take."
         self.ran = self.campaign.run(work)
+        if name: self.usual[name]["seconds"] = self.ran["seconds"]
         return self.judge(self.ran, codes)
 
     def judge(self, ran: dict, codes: tuple) -> list: # from Campaign.run; the exit codes that it may have
@@ -1040,7 +1042,7 @@ def do_train(self:Soak, chance: random.Random, run_id: str | None = None, work: 
     notes = self.folder / "acknowledged"
     notes.unlink(missing_ok=True)
     work = acknowledging(work or self.training(run_id), notes)
-    wrong = self.kill(chance, work, "train") if chance.random() < 0.5 else self.run(work)
+    wrong = self.kill(chance, work, "train") if chance.random() < 0.5 else self.run(work, name="train")
     if notes.exists(): self.world.runs[run_id]["logged"] |= set(map(int, notes.read_text().split()))
     self.touched[run_id] = self.ran["code"] == 0
     return wrong
@@ -1073,7 +1075,7 @@ def do_use(self:Soak, chance: random.Random) -> list | None:
         if made is not None: wrong += self.world.same(key, made)
     if made is None or self.ran["code"]:
         if made is not None: shutil.rmtree(out)
-        wrong += self.run(work) + self.world.same(key, result())
+        wrong += self.run(work, name=name) + self.world.same(key, result())
     if name == "evaluate": run["evaluated"].add(step)
     shutil.rmtree(out, ignore_errors=True)
     return wrong
@@ -1165,8 +1167,8 @@ def do_together(self:Soak, chance: random.Random) -> list:
     logs = [self.folder / f"log-{i}" for i in range(2)]
     for log in logs: log.unlink(missing_ok=True)
     notes.unlink(missing_ok=True)
-    first = start(acknowledging(self.training(run_id), notes), logs[0], 120)
-    second = start(self.training(other), logs[1], 120)
+    first = start(acknowledging(self.training(run_id), notes), logs[0], self.campaign.patience)
+    second = start(self.training(other), logs[1], self.campaign.patience)
     ended, wrong = {}, []
     while not (saved_steps(run_id) or ended): # now it holds the lock
         time.sleep(0.02)

@@ -560,7 +560,8 @@ def close(self:LocalStore,
     finally:
         self.db.close()
         if self._session_lock is not None and self._session_lock.fd is not None:  # not in a forked child
-            _session_lock(self.path, self.session).unlink(missing_ok=True)
+            with suppress(OSError):  # a disk that has become read-only; the next session removes it
+                _session_lock(self.path, self.session).unlink(missing_ok=True)
             self._session_lock.release()
 
 # %% ../../nbs/track/00_record.ipynb #0347c066

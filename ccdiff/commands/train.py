@@ -18,7 +18,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 from fastcore.docments import docments
 from pydantic import TypeAdapter, ValidationError
 
-from .shell import Parser
+from .shell import Parser, stoppable
 from ..core import CcdiffError, run_dir
 from ..train.config import (DEFAULT_PRESET, PRESETS, Interval, TrainConfig, Widths, allowed_values,
                                  describe_preset, options_by_section, with_preset)
@@ -289,6 +289,7 @@ def train(
         raise
     return 0, show_results(trainer, result) if trainer.accelerator.is_main_process else None
 
+@stoppable
 def main(
     argv: list | None = None, # arguments, for tests; None for the command line
 ) -> int:

@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['CALLS', 'STEPS', 'TRAIN', 'ANSWERS', 'ERRORS', 'LOSSES', 'TROUBLES', 'CHECKPOINT', 'IN_A_RUN', 'KILLED', 'HERE',
-           'ACTIONS', 'MOST_RUNS', 'CAMPAIGNS', 'start', 'ask', 'Registers', 'wait_for_tracer', 'follow', 'can_trace',
-           'command', 'train', 'saved_steps', 'state_hash', 'curve_hash', 'outcome', 'folder_hash', 'Campaign',
-           'acknowledging', 'logged_steps', 'kill', 'verdict', 'killed_training', 'killed_use', 'uses', 'straight',
-           'kills', 'damage', 'mend', 'options', 'read_checkpoint', 'read_record', 'read_exported', 'make_answers',
-           'read_answers', 'corrupt_once', 'killed_late', 'corruptions', 'Trouble', 'disk_commands', 'hashes',
-           'bad_runs', 'meet_trouble', 'errors', 'AtStep', 'refuse', 'poison', 'fill_disk', 'member', 'run_together',
-           'processes', 'tensors_hash', 'recorded_losses', 'World', 'fit_here', 'read_here', 'write_here', 'draw_here',
-           'Kernel', 'Soak', 'process_size', 'in_session', 'soak', 'table', 'faults', 'flat', 'main']
+           'CALLS_OF', 'ACTIONS', 'MOST_RUNS', 'CAMPAIGNS', 'start', 'ask', 'Registers', 'wait_for_tracer', 'follow',
+           'can_trace', 'command', 'train', 'saved_steps', 'state_hash', 'curve_hash', 'outcome', 'folder_hash',
+           'Campaign', 'acknowledging', 'logged_steps', 'kill', 'verdict', 'killed_training', 'killed_use', 'uses',
+           'straight', 'kills', 'damage', 'mend', 'options', 'read_checkpoint', 'read_record', 'read_exported',
+           'make_answers', 'read_answers', 'corrupt_once', 'killed_late', 'corruptions', 'Trouble', 'disk_commands',
+           'hashes', 'bad_runs', 'meet_trouble', 'errors', 'AtStep', 'refuse', 'poison', 'fill_disk', 'member',
+           'run_together', 'processes', 'tensors_hash', 'recorded_losses', 'World', 'fit_here', 'read_here',
+           'write_here', 'draw_here', 'Kernel', 'Soak', 'process_size', 'in_session', 'soak', 'counts', 'faults',
+           'flat', 'tables', 'summarize', 'main']
 
 # %% ../../nbs/testing/08_faults.ipynb #c058b78e
 import argparse
@@ -46,7 +47,7 @@ from fastcore.basics import patch
 from scipy.stats import linregress
 
 from ..checkpoint import load_checkpoint, load_pipeline
-from ..core import CcdiffError
+from ..core import CcdiffError, atomic_write
 from ..evaluate.gemini import AnswerStore
 from ..folders import find_checkpoint, list_checkpoints, verify_checkpoint
 from ..model.pipeline import sample_images
@@ -92,6 +93,7 @@ def start(
         threading._shutdown()
         atexit._run_exitfuncs()
     except SystemExit as e: code = e.code if isinstance(e.code, int) else int(e.code is not None)
+    except KeyboardInterrupt: code = 130 # before the command has begun, or when it was through
     except BaseException: traceback.print_exc()
     finally:
         with suppress(Exception): sys.stdout.flush()
@@ -290,7 +292,8 @@ class Campaign:
         seed: int = 0,   # decides all trials
     ):
         self.out, self.seed = Path(out), seed
-        for module in ("commands.train", "commands.sample", "commands.evaluate", "train.trainer", "evaluate.evaluator"):
+        for module in ("commands.train", "commands.sample", "commands.evaluate", "commands.runs", "train.trainer",
+                       "evaluate.evaluator", "plots"):
             importlib.import_module(f"ccdiff.{module}") # so that a forked process has them
         self.folder = Path(tempfile.mkdtemp(prefix="ccdiff-faults-"))
         self.runs = self.folder / "runs"
@@ -701,7 +704,8 @@ class Trouble:
             files = sorted(file for place in places for file in place.rglob("*") if file.is_file()
                            and not file.name.endswith((".lock", "-shm"))) # SQLite has mapped the latter
             if not files: return None
-            self.file = Path(path) if Path(path) in files and self.chance.random() < 0.5 else self.chance.choice(files)
+            likely = [Path(path)] if Path(path) in files and self.chance.random() < 0.5 else files
+            self.file = self.chance.choice(likely)
             self.met = str(self.file.relative_to(self.folder))
             if self.kind in ("vanishes", "becomes a folder"): self.file.unlink()
             if self.kind == "becomes a folder": self.file.mkdir()
@@ -778,7 +782,8 @@ def meet_trouble(
     if ran["code"] and sentences(ran) != 1 and name != "verify": wrong.append(f"{sentences(ran)} sentences")
     made = ask(result)
     if not ran["code"] and not as_usual(made) and not lost: wrong.append(f"exit code 0, but {made}")
-    if name not in ("train", "resume", "fork", "sample a set") and made not in (None, had) and not as_usual(made) and not lost:
+    in_parts = name in ("train", "resume", "fork", "sample a set")
+    if not (in_parts or lost or made in (None, had) or as_usual(made)):
         wrong.append("half of it stands there")
     after = hashes(campaign)
     if name != "delete" or (campaign.runs / "whole").exists():
@@ -806,6 +811,7 @@ def meet_trouble(
 def errors(
     campaign: Campaign, # where it works
     number: int = 30,   # commands that meet a fault
+    commands: list | None = None, # names of disk_commands, in turn; None for all
 ):
     "The campaign of failing disks and lost files."
     template = campaign.folder / "template"
@@ -824,7 +830,7 @@ def errors(
         if usual[name]["code"]: raise RuntimeError(f"without any fault there is one: {usual[name]}")
     for trial in range(number):
         if trial in campaign.done: continue
-        chance, names = campaign.chance(trial), list(disk_commands(campaign))
+        chance, names = campaign.chance(trial), commands or list(disk_commands(campaign))
         name = names[trial % len(names)]
         if name not in usual: learn(name)
         begin()
@@ -1013,7 +1019,8 @@ class World:
             recipe = f"{self.runs[parent[0]]['recipe']} > {step}"
         self.runs[run_id] = {"recipe": recipe, "seed": seed, "parent": parent, "begins": step,
                              "ends": step + 6 if parent else STEPS, "saved": set(), "logged": set(), "tags": set(),
-                             "name": "debug-001", "there": False, "through": False, "finished": False, "evaluated": set()}
+                             "evaluated": set(), "name": "debug-001",
+                             "there": False, "through": False, "finished": False} # "finished" is what the list says
 
     def forks(self, run_id: str) -> set: # the parent
         "The runs that were forked from a run, and those that were forked from them."
@@ -1024,7 +1031,7 @@ class World:
         "`{step: recipe}` of all losses that a run that is through shows, its parents' included."
         run, steps = self.runs[run_id], {}
         parent = run["parent"] and run["parent"][0]
-        if parent in self.runs: steps = {s: r for s, r in self.history(parent).items() if s <= run["begins"]}
+        if parent in self.runs: steps = {s: was for s, was in self.history(parent).items() if s <= run["begins"]}
         return steps | dict.fromkeys(range(run["begins"] + 1, run["ends"] + 1), run["recipe"])
 
     def compare(self, run_id: str, whole: bool) -> list: # the run; whether the last to touch it came to its end
@@ -1129,6 +1136,8 @@ class Kernel:
         os.waitpid(self.pid, 0)
 
 # %% ../../nbs/testing/08_faults.ipynb #b01845aa
+CALLS_OF = {"train": 950, "sample": 8, "export": 90, "evaluate": 60, "runs": 90} # about so many does a command make
+
 class Soak:
     "The driver: a world, a kernel, and what can be done."
 
@@ -1140,9 +1149,7 @@ class Soak:
         self.temporary = self.folder / "tmp"
         self.temporary.mkdir()
         os.environ["TMPDIR"] = tempfile.tempdir = str(self.temporary)
-        self.usual = straight(campaign)
-        self.usual["runs"] = {"seconds": 0.2, "calls": 80}
-        shutil.rmtree(campaign.runs / "straight")
+        self.usual = {name: {"calls": calls, "seconds": 1} for name, calls in CALLS_OF.items()}
         self.kernel = Kernel(self.folder / "kernel")
         learned = {key: value for row in campaign.rows for key, value in row["learned"].items()}
         self.world = World(campaign.runs, learned)
@@ -1219,7 +1226,8 @@ def do_rewind(self:Soak, chance: random.Random) -> list | None:
     if run_id is None or any(not self.world.runs[fork]["saved"] for fork in self.world.forks(run_id)): return None
     run = self.world.runs[run_id]
     step = min(chance.choices(sorted(run["saved"]), k=2))
-    run |= {"saved": {s for s in run["saved"] if s <= step}, "through": False}
+    for name in ("saved", "evaluated"): run[name] = {s for s in run[name] if s <= step}
+    run["through"] = False
     return self.do_train(chance, run_id, command("train", neptune_mode="resume", resume_from_run_id=run_id,
                                               resume_from_step=step))
 
@@ -1381,7 +1389,7 @@ def do_notebook(self:Soak, chance: random.Random) -> list | None:
     return wrong + [error] * bool(error)
 
 # %% ../../nbs/testing/08_faults.ipynb #020b2624
-ACTIONS = {"train": 8, "rewind": 1, "use": 4, "look": 3, "name": 1, "delete": 4, "together": 1, "notebook": 4} # how often
+ACTIONS = {"train": 8, "rewind": 1, "use": 4, "look": 3, "name": 1, "delete": 4, "together": 1, "notebook": 4} # weights
 MOST_RUNS = 8 # with more, one is deleted first
 
 def process_size(
@@ -1411,7 +1419,8 @@ def once(self:Soak, trial: int, action: str | None = None) -> dict: # its number
     for run_id, whole in self.touched.items():
         wrong += [f"{run_id}: {text}" for text in world.compare(run_id, whole)]
     after = world.stamps(set(self.touched))
-    if changed := [file for file, stamp in after.items() if before.get(file) != stamp]: wrong.append(f"changed: {changed}")
+    changed = [file for file, stamp in after.items() if before.get(file) != stamp]
+    if changed: wrong.append(f"changed: {changed}")
     left = {path.name for path in world.folder.iterdir()} - world.runs.keys() - ({".trash"} if self.trash else set())
     if left: wrong.append(f"{sorted(left)} stand among the runs")
     gone = {run_id for run_id, run in world.runs.items() if run["there"]} - {p.name for p in world.folder.iterdir()}
@@ -1421,7 +1430,8 @@ def once(self:Soak, trial: int, action: str | None = None) -> dict: # its number
     for path in self.temporary.iterdir(): shutil.rmtree(path) if path.is_dir() else path.unlink()
     files = {path: path.stat().st_size for path in world.folder.rglob("*") if path.is_file()}
     in_checkpoints = sum(size for path, size in files.items() if "/checkpoints/" in str(path))
-    row = {"trial": trial, "action": action, "killed": self.killed, "wrong": wrong, "said": self.ran["said"][-2000:] if wrong else "",
+    row = {"trial": trial, "action": action, "killed": self.killed, "wrong": wrong, 
+           "said": self.ran["said"][-2000:] if wrong else "",
            "learned": dict(list(world.learned.items())[known:]) if not wrong else {},
            "driver": process_size(os.getpid()), "kernel": process_size(self.kernel.pid), "processes": in_session(),
            "temporary": len(left), "runs": sum(run["there"] for run in world.runs.values()),
@@ -1454,7 +1464,7 @@ def soak(
     finally: driver.close()
 
 # %% ../../nbs/testing/08_faults.ipynb #ba2c8f7c
-def table(
+def counts(
     name: str,  # of the campaign
     rows: list, # of its file
 ) -> pd.DataFrame:
@@ -1500,22 +1510,45 @@ def faults(
 def flat(
     rows: list, # of the file of a soak
 ) -> pd.DataFrame:
-    "What was measured, in the first and the last quarter of the time, and its slope per hour, with twice its error."
+    "What was measured in the first and the last quarter of a soak, and its slope in the last three quarters."
     hours = [row["at"] / 3600 for row in rows]
     measured = pd.DataFrame({
-        **{f"{who}: {unit}": [row[who][key] / scale for row in rows] for who in ("driver", "kernel")
-           for unit, key, scale in (("memory, MB", "memory", 1000), ("open files", "files", 1), ("threads", "threads", 1))},
+        **{f"{who}: {unit}": [row[who][key] / scale for row in rows] for who in ("driver", "kernel") for unit, key, scale
+           in (("memory, MB", "memory", 1000), ("open files", "files", 1), ("threads", "threads", 1))},
         "processes": [row["processes"] for row in rows], "temporary files": [row["temporary"] for row in rows],
         "kB per checkpoint": [row["bytes"] / 1000 / max(row["checkpoints"], 1) for row in rows],
         "kB per run beside them": [row["other bytes"] / 1000 / max(row["runs"], 1) for row in rows]})
     blocks = pd.cut(pd.Series(hours), 20, labels=False) # neighbours are not independent, means of blocks nearly are
     middle, means = pd.Series(hours).groupby(blocks).mean(), measured.groupby(blocks).mean()
-    fits = {name: linregress(middle, means[name]) for name in measured}
+    fits = {name: linregress(middle[means.index >= 5], means.loc[5:, name]) for name in measured}
     return pd.DataFrame({"first quarter": means.loc[:4].mean(), "last quarter": means.loc[15:].mean(),
                          "slope per hour": {name: fit.slope for name, fit in fits.items()},
                          "± 2 errors": {name: 2 * fit.stderr for name, fit in fits.items()}})
 
-CAMPAIGNS = {"kills": kills, "corruptions": corruptions, "errors": errors, "processes": processes, "soak": soak} # name: what does it
+def tables(
+    name: str,  # of the campaign
+    rows: list, # of its file
+) -> list:
+    "`counts` of a campaign, and for a soak of some length how `flat` it was."
+    return [counts(name, rows)] + [flat(rows)] * (name == "soak" and len(rows) > 100)
+
+CAMPAIGNS = {"kills": kills, "corruptions": corruptions, "errors": errors, "processes": processes, "soak": soak}
+
+def summarize(
+    name: str,      # of the campaign
+    rows: list,     # of its file
+    seed: int,      # of the campaign
+    file: str | Path, # JSON, with a summary of each campaign
+):
+    "Put the tables of a campaign in place of those in the file."
+    number = {"kills": sum(len(row.get("kills", [])) for row in rows), "soak": round(rows[-1].get("at", 0))}
+    flag = "seconds" if name == "soak" else "number"
+    found = {"command": f"python -m ccdiff.testing.faults {name} --{flag} {number.get(name, len(rows))} --seed {seed}",
+             "date": time.strftime("%Y-%m-%d"), "wrong": len(faults(name, rows)),
+             "tables": [{"index": frame.index.nlevels} | frame.round(3).reset_index().to_dict("split", index=False)
+                        for frame in tables(name, rows)]}
+    known = json.loads(Path(file).read_text()) if Path(file).exists() else {}
+    with atomic_write(file) as temporary: temporary.write_text(json.dumps(known | {name: found}, indent=1) + "\n")
 
 def main(
     argv: list | None = None, # arguments, for tests; None for the command line
@@ -1523,10 +1556,11 @@ def main(
     "`python -m ccdiff.testing.faults`: go on with a campaign, print its table; 1 if something went wrong."
     parser = argparse.ArgumentParser("python -m ccdiff.testing.faults", description="Campaigns of faults.")
     parser.add_argument("campaign", choices=CAMPAIGNS, help="what to do")
-    parser.add_argument("--number", type=int, default=0, help="kills, corruptions or runs in all; 0: only the table")
+    parser.add_argument("--number", type=int, default=0, help="kills, corruptions, … in all; 0: only the table")
     parser.add_argument("--seconds", type=int, default=0, help="how long a soak lasts, in all; 0: only the table")
     parser.add_argument("--seed", type=int, default=0, help="decides all of them")
     parser.add_argument("--out", required=True, help="the file to go on with, JSON lines")
+    parser.add_argument("--summary", help="a JSON file to put the tables in, beside those of other campaigns")
     args = parser.parse_args(argv)
     torch.set_num_threads(1) # nothing else may run when a process is forked
     campaign = Campaign(args.out, args.seed)
@@ -1535,8 +1569,9 @@ def main(
     finally: campaign.close()
     rows = campaign.read()
     bad = faults(args.campaign, rows)
-    print(*bad, table(args.campaign, rows).to_string(), f"{len(bad)} went wrong", sep="\n")
-    if args.campaign == "soak": print(flat(rows).to_string(float_format="{:.2f}".format))
+    print(*bad, *(frame.round(3).to_string() for frame in tables(args.campaign, rows)), sep="\n")
+    print(len(bad), "went wrong")
+    if args.summary: summarize(args.campaign, rows, args.seed, args.summary)
     return int(bool(bad))
 
 # %% ../../nbs/testing/08_faults.ipynb #f9145b91

@@ -1022,6 +1022,10 @@ class World:
                              "evaluated": set(), "name": "debug-001",
                              "there": False, "through": False, "finished": False} # "finished" is what the list says
 
+    def steps(self, run_id: str) -> list: # the run
+        "The steps at which it has checkpoints, but not the one at which it begins."
+        return sorted(self.runs[run_id]["saved"] - {self.runs[run_id]["begins"]})
+
     def forks(self, run_id: str) -> set: # the parent
         "The runs that were forked from a run, and those that were forked from them."
         found = {fork for fork, run in self.runs.items() if run["parent"] and run["parent"][0] == run_id}
@@ -1042,23 +1046,23 @@ class World:
         steps = {int(path.name[5:]) for path in folder.glob("checkpoints/step_*")}
         losses = recorded_losses(folder)
         logged = {step for step, _ in losses}
-        run["saved"] |= {step for step in range(run["begins"] + 1, max(run["logged"], default=0)) if step % 3 == 0}
         if whole:
             run |= {"through": True, "finished": True}
             run["saved"].add(run["ends"])
             run["logged"] |= set(range(run["begins"] + 1, run["ends"] + 1))
         if lost := run["saved"] - steps: wrong.append(f"no checkpoint of {sorted(lost)}")
         if lost := run["logged"] - logged: wrong.append(f"no loss at {sorted(lost)}")
-        if extra := {step for step in steps | logged if not run["begins"] < step <= run["ends"]}:
+        if extra := ((steps - {run["begins"]}) | logged) - set(range(run["begins"] + 1, run["ends"] + 1)):
             wrong.append(f"steps out of range: {sorted(extra)}")
         for step, loss in losses: wrong += self.same(f"loss of {run['recipe']}@{step}", loss)
         for step in steps:
             path = folder / "checkpoints" / f"step_{step:06d}"
-            if {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()} != CHECKPOINT:
+            lacking = CHECKPOINT ^ {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()}
+            if lacking - ({"optimizer.safetensors"} if step == run["begins"] else set()): # it has no state yet
                 wrong.append(f"{path.name} is not whole")
             elif step not in run["saved"] or whole:
-                bits = [tensors_hash(path / name) for name in sorted(CHECKPOINT) if name.endswith(".safetensors")
-                        and name != "rng.safetensors"] # nothing draws from it
+                bits = [tensors_hash(path / name) for name in sorted(CHECKPOINT - lacking)
+                        if name.endswith(".safetensors") and name != "rng.safetensors"] # nothing draws from it
                 wrong += self.same(f"bits of {run['recipe']}@{step}", hashlib.sha256(str(bits).encode()).hexdigest())
         note = folder / "parent.json"
         parent = list(json.loads(note.read_text()).values()) if note.exists() else None
@@ -1136,7 +1140,7 @@ class Kernel:
         os.waitpid(self.pid, 0)
 
 # %% ../../nbs/testing/08_faults.ipynb #b01845aa
-CALLS_OF = {"train": 950, "sample": 8, "export": 90, "evaluate": 60, "runs": 90} # about so many does a command make
+CALLS_OF = {"train": 900, "sample": 8, "export": 36, "evaluate": 200, "runs": 170} # about so many does a command make
 
 class Soak:
     "The driver: a world, a kernel, and what can be done."
@@ -1163,7 +1167,7 @@ class Soak:
     def pick(self, chance: random.Random, *states: str) -> str | None: # keys of tests
         "A run in all of these states, if there is one."
         tests = {"there": lambda run: run["there"], "through": lambda run: run["through"],
-                 "saved": lambda run: run["saved"], "unfinished": lambda run: not run["through"],
+                 "saved": lambda run: run["saved"] - {run["begins"]}, "unfinished": lambda run: not run["through"],
                  "young": lambda run: run["recipe"].count(">") < 2}
         found = [run_id for run_id, run in self.world.runs.items() if all(tests[state](run) for state in states)]
         return chance.choice(found) if found else None
@@ -1172,7 +1176,7 @@ class Soak:
         "A run that is to be begun; its id."
         parent, run_id = self.pick(chance, "saved", "young"), f"run-{self.trial}-{len(self.world.runs)}"
         if parent is None or chance.random() > fork: parent = None
-        else: parent = (parent, chance.choice(sorted(self.world.runs[parent]["saved"])))
+        else: parent = (parent, chance.choice(self.world.steps(parent)))
         self.world.begin(run_id, self.world.runs[parent[0]]["seed"] if parent else chance.randrange(2), parent)
         return run_id
 
@@ -1215,7 +1219,9 @@ def do_train(self:Soak, chance: random.Random, run_id: str | None = None, work: 
     notes.unlink(missing_ok=True)
     work = acknowledging(work or self.training(run_id), notes)
     wrong = self.kill(chance, work, "train") if chance.random() < 0.5 else self.run(work, name="train")
-    if notes.exists(): self.world.runs[run_id]["logged"] |= set(map(int, notes.read_text().split()))
+    run, logged = self.world.runs[run_id], set(map(int, notes.read_text().split())) if notes.exists() else set()
+    run["logged"] |= logged
+    run["saved"] |= {step for step in logged if step % 3 == 0 and step < max(logged)}
     self.touched[run_id] = self.ran["code"] == 0
     return wrong
 
@@ -1225,7 +1231,7 @@ def do_rewind(self:Soak, chance: random.Random) -> list | None:
     run_id = self.pick(chance, "through")
     if run_id is None or any(not self.world.runs[fork]["saved"] for fork in self.world.forks(run_id)): return None
     run = self.world.runs[run_id]
-    step = min(chance.choices(sorted(run["saved"]), k=2))
+    step = min(chance.choices(self.world.steps(run_id), k=2))
     for name in ("saved", "evaluated"): run[name] = {s for s in run[name] if s <= step}
     run["through"] = False
     return self.do_train(chance, run_id, command("train", neptune_mode="resume", resume_from_run_id=run_id,
@@ -1237,7 +1243,7 @@ def do_use(self:Soak, chance: random.Random) -> list | None:
     run_id, name = self.pick(chance, "saved"), chance.choice(["sample", "export", "evaluate"])
     if run_id is None: return None
     run, out = self.world.runs[run_id], self.folder / "out"
-    step = chance.choice(sorted(run["saved"]))
+    step = chance.choice(self.world.steps(run_id))
     key = f"{name} of {run['recipe']}@{step}"
     work, result = uses(self.campaign, f"{run_id}@{step}", out)[name]
     wrong, made = [], None
@@ -1382,7 +1388,7 @@ def do_notebook(self:Soak, chance: random.Random) -> list | None:
         found, error = self.kernel.ask("read_here", through)
         wrong = [text for run_id, losses in (found or {}).items() for text in self.read_right(run_id, losses)]
     elif run_id := self.pick(chance, "saved"):
-        step = chance.choice(sorted(self.world.runs[run_id]["saved"]))
+        step = chance.choice(self.world.steps(run_id))
         found, error = self.kernel.ask("draw_here", run_id, step)
         wrong = self.world.same(f"images of {self.world.runs[run_id]['recipe']}@{step}", found)
     else: return None
@@ -1508,13 +1514,13 @@ def faults(
     return [json.dumps(row) for row in bad]
 
 def flat(
-    rows: list, # of the file of a soak
+    rows: list, # of the file of a soak, a hundred of them or more
 ) -> pd.DataFrame:
     "What was measured in the first and the last quarter of a soak, and its slope in the last three quarters."
     hours = [row["at"] / 3600 for row in rows]
     measured = pd.DataFrame({
-        **{f"{who}: {unit}": [row[who][key] / scale for row in rows] for who in ("driver", "kernel") for unit, key, scale
-           in (("memory, MB", "memory", 1000), ("open files", "files", 1), ("threads", "threads", 1))},
+        **{f"{who}: {unit}": [row[who][key] / scale for row in rows] for who in ("driver", "kernel")
+           for unit, key, scale in (("memory, MB", "memory", 1000), ("files", "files", 1), ("threads", "threads", 1))},
         "processes": [row["processes"] for row in rows], "temporary files": [row["temporary"] for row in rows],
         "kB per checkpoint": [row["bytes"] / 1000 / max(row["checkpoints"], 1) for row in rows],
         "kB per run beside them": [row["other bytes"] / 1000 / max(row["runs"], 1) for row in rows]})
@@ -1523,14 +1529,14 @@ def flat(
     fits = {name: linregress(middle[means.index >= 5], means.loc[5:, name]) for name in measured}
     return pd.DataFrame({"first quarter": means.loc[:4].mean(), "last quarter": means.loc[15:].mean(),
                          "slope per hour": {name: fit.slope for name, fit in fits.items()},
-                         "± 2 errors": {name: 2 * fit.stderr for name, fit in fits.items()}})
+                         "± 2 errors": {name: 2 * fit.stderr for name, fit in fits.items()}}).fillna(0) # of constants
 
 def tables(
     name: str,  # of the campaign
     rows: list, # of its file
 ) -> list:
     "`counts` of a campaign, and for a soak of some length how `flat` it was."
-    return [counts(name, rows)] + [flat(rows)] * (name == "soak" and len(rows) > 100)
+    return [counts(name, rows), *([flat(rows)] if name == "soak" and len(rows) > 100 else [])]
 
 CAMPAIGNS = {"kills": kills, "corruptions": corruptions, "errors": errors, "processes": processes, "soak": soak}
 

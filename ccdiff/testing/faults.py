@@ -791,9 +791,9 @@ def meet_trouble(
                 and not (file.startswith("out") and as_usual(made))]
         if gone: wrong.append(f"no longer whole: {gone}")
     if not lost and (bad := ask(lambda: bad_runs(campaign))): wrong.append(f"half: {bad}")
-    if gone := {run_id: points - set(recorded_losses(campaign.runs / run_id)) for run_id, points in logged.items()
-                if (campaign.runs / run_id).exists() and not points <= set(recorded_losses(campaign.runs / run_id))}:
-        if not ".sqlite3" in lost: wrong.append(f"lost losses: {gone}")
+    for run_id, points in logged.items():
+        if ".sqlite3" in lost or not (campaign.runs / run_id).exists(): continue
+        if gone := points - set(recorded_losses(campaign.runs / run_id)): wrong.append(f"lost losses: {sorted(gone)}")
     left = [path.name for path in campaign.folder.rglob(".tmp-*")]
     if left and not lost and not trouble.lasting: wrong.append(f"left {left}")
     again = {"code": 0, "said": ""}

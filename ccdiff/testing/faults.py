@@ -977,7 +977,7 @@ def recorded_losses(
     "`(step, loss)` of all sessions in a record, read from a copy with SQL."
     if not (folder / "run.sqlite3").exists(): return []
     with tempfile.TemporaryDirectory() as copy:
-        for name in ("run.sqlite3", "run.sqlite3-wal"):
+        for name in ("run.sqlite3", "run.sqlite3-wal", "run.sqlite3-journal"):
             if (folder / name).exists(): shutil.copy(folder / name, copy)
         with closing(sqlite3.connect(Path(copy, "run.sqlite3"))) as db:
             if not db.execute("SELECT 1 FROM sqlite_master WHERE name='metric'").fetchone(): return []
@@ -989,7 +989,7 @@ CHECKPOINT = {"manifest.json", "state.json", "model.safetensors", "ema.safetenso
               "pipeline/unet/config.json", "pipeline/unet/diffusion_pytorch_model.safetensors"} # its files
 IN_A_RUN = re.compile(r"\.lock|run\.sqlite3(-wal|-shm)?|parent\.json|(loss|samples)\.png|files/[0-9a-f]{64}\.png|"
                       r"checkpoints/(superseded_\d{3}/)?step_\d{6}/.*") # what else may be in its folder
-KILLED = re.compile(r"\.session-\d+\.lock|(.*/)?\.(tmp-|trash-|step_\d{6}\.previous).*") # ... after a kill
+KILLED = re.compile(r"\.session-\d+\.lock|run\.sqlite3-journal|(.*/)?\.(tmp-|trash-|step_\d{6}\.previous).*") # ... after a kill
 
 class World:
     "What must be there after all that was done, in plain Python."

@@ -989,7 +989,8 @@ CHECKPOINT = {"manifest.json", "state.json", "model.safetensors", "ema.safetenso
               "pipeline/unet/config.json", "pipeline/unet/diffusion_pytorch_model.safetensors"} # its files
 IN_A_RUN = re.compile(r"\.lock|run\.sqlite3(-wal|-shm)?|parent\.json|(loss|samples)\.png|files/[0-9a-f]{64}\.png|"
                       r"checkpoints/(superseded_\d{3}/)?step_\d{6}/.*") # what else may be in its folder
-KILLED = re.compile(r"\.session-\d+\.lock|run\.sqlite3-journal|(.*/)?\.(tmp-|trash-|step_\d{6}\.previous).*") # ... after a kill
+KILLED = re.compile( # what else may be there after a kill
+    r"\.session-\d+\.lock|run\.sqlite3-journal|(.*/)?\.(tmp-|trash-|step_\d{6}\.previous).*")
 
 class World:
     "What must be there after all that was done, in plain Python."
@@ -1151,7 +1152,7 @@ class Soak:
     ):
         self.campaign, self.folder, self.trash = campaign, campaign.folder, False
         self.temporary = self.folder / "tmp"
-        self.temporary.mkdir()
+        for folder in (self.temporary, campaign.runs): folder.mkdir()
         os.environ["TMPDIR"] = tempfile.tempdir = str(self.temporary)
         self.usual = {name: {"calls": calls, "seconds": 1} for name, calls in CALLS_OF.items()}
         self.kernel = Kernel(self.folder / "kernel")

@@ -494,6 +494,9 @@ class LocalStore:
                 self.session = self.db.execute(sql, row).lastrowid
                 with suppress(ImportError, OSError):  # Windows, a file system without locks
                     self._session_lock = FileLock(_session_lock(self.path, self.session))
+                    for file in self.path.parent.glob(".session-*.lock"):  # of killed sessions; ours is locked
+                        if not is_locked(file):
+                            file.unlink()
             self.db.execute("PRAGMA wal_checkpoint")  # a copy of the record alone knows of this session
         except sqlite3.Error:
             self.db.close()

@@ -737,7 +737,7 @@ def disk_commands(
         "train": (lambda: train("new")(), ended("new")), "resume": (train("half"), ended("half")),
         "fork": (fork, ended("fork")),
         "sample a set": (command("sample", "--from", f"whole@{STEPS}", num_images=6, out=out / "set"),
-                         lambda: folder_hash(out / "set")),
+                         lambda: list(map(folder_hash, sorted(out.glob("set/*/[0-9]*.png"))))),
         "tag": (command("runs", "tag", "whole", "+a"), tags),
         "table": (command("runs", "export", "whole", out=out / "table.csv"), lambda: folder_hash(out / "table.csv")),
         "list": (command("runs", "list"), lambda: None), "verify": (command("runs", "verify"), lambda: None),
@@ -1070,8 +1070,9 @@ class World:
         if parent != (run["parent"] and list(run["parent"])): wrong.append(f"its parent is {parent}")
         for file in folder.rglob("*"):
             name = str(file.relative_to(folder))
-            if file.is_file() and not IN_A_RUN.fullmatch(name) and (whole or not KILLED.fullmatch(name)):
-                wrong.append(f"{name} stands there")
+            if not file.is_file() or IN_A_RUN.fullmatch(name): continue
+            young = re.fullmatch(r"(files/)?\.tmp-.*", name) and time.time() - file.stat().st_mtime < 600
+            if not young and (whole or not KILLED.fullmatch(name)): wrong.append(f"{name} stands there")
         run["saved"], run["logged"], run["there"] = steps, logged, True
         return wrong
 

@@ -324,7 +324,7 @@ CREATE TABLE series(step INTEGER, attr INTEGER, session INTEGER, ts INTEGER, pay
                     UNIQUE(step, attr, session));
 """
 
-# %% ../../nbs/track/00_record.ipynb #0bf138cd
+# %% ../../nbs/track/00_record.ipynb #f46bef23
 _COLUMNS = {table: ", ".join(column.split()[0] for column in columns.split(","))
             for table, columns in re.findall(r"TABLE (\w+)\((.*?),\s+crc", _SCHEMA, re.DOTALL)}  # without the checksum
 _pack_point = struct.Struct("<4qd").pack

@@ -788,7 +788,7 @@ def meet_trouble(
     after = hashes(campaign)
     if name != "delete" or (campaign.runs / "whole").exists():
         gone = [file for file in before if after.get(file) != before[file] and not lost.endswith(file)
-                and not (file.startswith("out") and as_usual(made))]
+                and not (file.startswith("out") and (as_usual(made) or "/.tmp-" in lost))]
         if gone: wrong.append(f"no longer whole: {gone}")
     if not lost and (bad := ask(lambda: bad_runs(campaign))): wrong.append(f"half: {bad}")
     for run_id, points in logged.items():

@@ -70,6 +70,7 @@ class Trainer:
         self.run, self.signal, self.owns_process, self.hooks_due = Guarded(None), None, False, False
         self._stop_wanted = self._stop_agreed = False
         self.stop_reason = self.grid = None # why training is to end, and the last sample grid
+        self.not_recorded = None # why some of what was logged is not in the record
         self.step_seconds = self.images_per_second = None
 
         recorded = checkpoint.state.get("environment", {}) if checkpoint else {}

@@ -98,7 +98,8 @@ def train_recipe(
                    run_id=run_id, seed=seed, neptune_experiment="bench") | changes
     if recipe == "turbo": # distils a run of fast
         train_recipe("fast", seed, images=images, data_dir=changes.get("data_dir"))
-        config = TrainConfig.of_run(f"bench-fast-{seed}", mode="fork", **with_preset("turbo", options))
+        config = TrainConfig.of_run(f"bench-fast-{seed}", mode="fork", preset="turbo",
+                                    **with_preset("turbo", options))
     else:
         config = TrainConfig.preset(recipe, **options)
     began = time.process_time()

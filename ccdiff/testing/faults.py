@@ -1166,20 +1166,20 @@ class Soak:
         os.environ.pop("TMPDIR")
         tempfile.tempdir = None
 
-    def pick(self, chance: random.Random, *states: str) -> str | None: # keys of tests
+    def pick(self, *states: str) -> str | None: # keys of tests
         "A run in all of these states, if there is one."
         tests = {"there": lambda run: run["there"], "through": lambda run: run["through"],
                  "saved": lambda run: run["saved"] - {run["begins"]}, "unfinished": lambda run: not run["through"],
                  "young": lambda run: run["recipe"].count(">") < 2}
         found = [run_id for run_id, run in self.world.runs.items() if all(tests[state](run) for state in states)]
-        return chance.choice(found) if found else None
+        return self.chance.choice(found) if found else None
 
-    def new(self, chance: random.Random, fork: float = 0.5) -> str: # of the trial; how likely a fork is
+    def new(self, fork: float = 0.5) -> str: # how likely a fork is
         "A run that is to be begun; its id."
-        parent, run_id = self.pick(chance, "saved", "young"), f"run-{self.trial}-{len(self.world.runs)}"
-        if parent is None or chance.random() > fork: parent = None
-        else: parent = (parent, chance.choice(self.world.steps(parent)))
-        self.world.begin(run_id, self.world.runs[parent[0]]["seed"] if parent else chance.randrange(2), parent)
+        parent, run_id = self.pick("saved", "young"), f"run-{self.trial}-{len(self.world.runs)}"
+        if parent is None or self.chance.random() > fork: parent = None
+        else: parent = (parent, self.chance.choice(self.world.steps(parent)))
+        self.world.begin(run_id, self.world.runs[parent[0]]["seed"] if parent else self.chance.randrange(2), parent)
         return run_id
 
     def training(self, run_id: str) -> Callable: # the run
@@ -1190,9 +1190,9 @@ class Soak:
         return command("train", neptune_mode="fork", resume_from_run_id=parent, resume_from_step=step, run_id=run_id,
                        max_steps=run["ends"], learning_rate=1e-3)
 
-    def kill(self, chance: random.Random, work: Callable, name: str) -> list: # of the trial; a command; one of usual
+    def kill(self, work: Callable, name: str) -> list: # a command; one of usual
         "Run a command and kill it: what is wrong."
-        self.ran = kill(self.campaign, chance, work, self.usual[name])
+        self.ran = kill(self.campaign, self.chance, work, self.usual[name])
         self.killed = True
         return verdict(self.ran)
 
@@ -1214,13 +1214,13 @@ class Soak:
 
 # %% ../../nbs/testing/08_faults.ipynb #bdcd21a9
 @patch
-def do_train(self:Soak, chance: random.Random, run_id: str | None = None, work: Callable | None = None) -> list:
+def do_train(self:Soak, run_id: str = "", work: Callable | None = None) -> list: # the run, or any; another command
     "Begin, fork or go on; half of the time it is killed."
-    if run_id is None: run_id = chance.random() < 0.6 and self.pick(chance, "unfinished") or self.new(chance)
+    run_id = run_id or self.chance.random() < 0.6 and self.pick("unfinished") or self.new()
     notes = self.folder / "acknowledged"
     notes.unlink(missing_ok=True)
     work = acknowledging(work or self.training(run_id), notes)
-    wrong = self.kill(chance, work, "train") if chance.random() < 0.5 else self.run(work, name="train")
+    wrong = self.kill(work, "train") if self.chance.random() < 0.5 else self.run(work, name="train")
     run, logged = self.world.runs[run_id], set(map(int, notes.read_text().split())) if notes.exists() else set()
     run["logged"] |= logged
     run["saved"] |= {step for step in logged if step % 3 == 0 and step < max(logged)}
@@ -1228,29 +1228,29 @@ def do_train(self:Soak, chance: random.Random, run_id: str | None = None, work: 
     return wrong
 
 @patch
-def do_rewind(self:Soak, chance: random.Random) -> list | None:
+def do_rewind(self:Soak) -> list | None:
     "Resume a run from one of its earlier steps: what it has beyond that is set aside."
-    run_id = self.pick(chance, "through")
+    run_id = self.pick("through")
     if run_id is None or any(not self.world.runs[fork]["saved"] for fork in self.world.forks(run_id)): return None
     run = self.world.runs[run_id]
-    step = min(chance.choices(self.world.steps(run_id), k=2))
+    step = min(self.chance.choices(self.world.steps(run_id), k=2))
     for name in ("saved", "evaluated"): run[name] = {s for s in run[name] if s <= step}
     run["through"] = False
-    return self.do_train(chance, run_id, command("train", neptune_mode="resume", resume_from_run_id=run_id,
+    return self.do_train(run_id, command("train", neptune_mode="resume", resume_from_run_id=run_id,
                                               resume_from_step=step))
 
 @patch
-def do_use(self:Soak, chance: random.Random) -> list | None:
+def do_use(self:Soak) -> list | None:
     "Draw from a checkpoint, export or evaluate it; a third of the times it is killed and then done again."
-    run_id, name = self.pick(chance, "saved"), chance.choice(["sample", "export", "evaluate"])
+    run_id, name = self.pick("saved"), self.chance.choice(["sample", "export", "evaluate"])
     if run_id is None: return None
     run, out = self.world.runs[run_id], self.folder / "out"
-    step = chance.choice(self.world.steps(run_id))
+    step = self.chance.choice(self.world.steps(run_id))
     key = f"{name} of {run['recipe']}@{step}"
     work, result = uses(self.campaign, f"{run_id}@{step}", out)[name]
     wrong, made = [], None
-    if chance.random() < 0.33:
-        wrong = self.kill(chance, work, name)
+    if self.chance.random() < 0.33:
+        wrong = self.kill(work, name)
         made = result()
         if name == "evaluate": run["finished"] = False # as the list says it
         if made is not None: wrong += self.world.same(key, made)
@@ -1262,10 +1262,10 @@ def do_use(self:Soak, chance: random.Random) -> list | None:
     return wrong
 
 @patch
-def do_look(self:Soak, chance: random.Random) -> list:
+def do_look(self:Soak) -> list:
     "List all runs, and compare what is said with the model; or verify or show them, or make a page or a table."
     runs = {run_id: run for run_id, run in self.world.runs.items() if run["there"]}
-    what, one = chance.choice(["list", "list", "verify", "show", "report", "table"]), self.pick(chance, "through")
+    what, one = self.chance.choice(["list", "list", "verify", "show", "report", "table"]), self.pick("through")
     if what == "list" or one is None:
         wrong = self.run(command("runs", "list", "--json"))
         said = {row["run"]: row for row in self.printed() or []}
@@ -1303,34 +1303,34 @@ def read_right(self:Soak, run_id: str, losses: list) -> list: # the run, which i
     return [text for step, loss in losses for text in self.world.same(f"loss of {history[step]}@{int(step)}", loss)]
 
 @patch
-def do_name(self:Soak, chance: random.Random) -> list | None:
+def do_name(self:Soak) -> list | None:
     "Tag or rename a run."
-    run_id = self.pick(chance, "through")
+    run_id = self.pick("through")
     if run_id is None: return None
-    run, tag = self.world.runs[run_id], chance.choice("ab")
-    if chance.random() < 0.3:
+    run, tag = self.world.runs[run_id], self.chance.choice("ab")
+    if self.chance.random() < 0.3:
         run["name"] = f"name {self.trial}"
         return self.run(command("runs", "rename", run_id, run["name"]))
     run["tags"] ^= {tag}
     return self.run(command("runs", "tag", run_id, ("+" if tag in run["tags"] else "-") + tag))
 
 @patch
-def do_delete(self:Soak, chance: random.Random) -> list | None:
+def do_delete(self:Soak) -> list | None:
     "Delete a run: alone, with its forks, or without them; refused if it has forks and nothing is said of them."
-    run_id = self.pick(chance, "there")
+    run_id = self.pick("there")
     if run_id is None: return None
     forks = self.world.forks(run_id)
     if any((self.world.folder / fork).exists() and not self.world.runs[fork]["there"] for fork in forks): return None
     forks = {fork for fork in forks if self.world.runs[fork]["there"]}
-    how = chance.choice(["refused", "with", "with", "orphan"]) if forks else "alone"
+    how = self.chance.choice(["refused", "with", "with", "orphan"]) if forks else "alone"
     if any(not self.world.runs[fork]["saved"] for fork in forks): how = "refused"
     flags = ["--orphan-forks"] if how == "orphan" else []
     gone = {run_id, *(forks if how == "with" else [])}
     work = command("runs", "delete", "--yes", *flags, *sorted(gone))
     if how == "refused": return self.run(work, (2,))
     wrong = []
-    if chance.random() < 0.3:
-        wrong = self.kill(chance, work, "runs")
+    if self.chance.random() < 0.3:
+        wrong = self.kill(work, "runs")
         left = {run for run in gone if (self.world.folder / run).exists()}
         if left: wrong += self.run(command("runs", "delete", "--yes", *flags, *sorted(left)))
         elif self.ran["code"]: self.trash = True
@@ -1342,9 +1342,9 @@ def do_delete(self:Soak, chance: random.Random) -> list | None:
     return wrong
 
 @patch
-def do_together(self:Soak, chance: random.Random) -> list:
+def do_together(self:Soak) -> list:
     "A run is trained while others train it as well, ask to delete it, list it, read it, and train another run."
-    run_id, other, notes = self.new(chance), self.new(chance, fork=0), self.folder / "acknowledged"
+    run_id, other, notes = self.new(), self.new(fork=0), self.folder / "acknowledged"
     logs = [self.folder / f"log-{i}" for i in range(2)]
     for log in logs: log.unlink(missing_ok=True)
     notes.unlink(missing_ok=True)
@@ -1361,7 +1361,7 @@ def do_together(self:Soak, chance: random.Random) -> list:
     wrong += self.run(command("runs", "list", "--json"))
     _, error = self.kernel.ask("read_here", [run_id])
     wrong += [error] if error else []
-    if chance.random() < 0.5:
+    if self.chance.random() < 0.5:
         os.kill(second, signal.SIGKILL)
         self.killed = True
     for pid, log in zip((first, second), logs):
@@ -1374,12 +1374,12 @@ def do_together(self:Soak, chance: random.Random) -> list:
     return wrong
 
 @patch
-def do_notebook(self:Soak, chance: random.Random) -> list | None:
+def do_notebook(self:Soak) -> list | None:
     "Train, read, draw or write in the process that lives on."
     through = [run_id for run_id, run in self.world.runs.items() if run["through"]]
-    what = chance.choice(["fit", "read", "draw", "write"])
+    what = self.chance.choice(["fit", "read", "draw", "write"])
     if what == "fit":
-        run_id = self.new(chance, fork=0)
+        run_id = self.new(fork=0)
         self.touched[run_id] = True
         found, error = self.kernel.ask("fit_here", run_id, self.world.runs[run_id]["seed"])
         wrong = [] if found == STEPS else [f"ended at {found}"]
@@ -1389,8 +1389,8 @@ def do_notebook(self:Soak, chance: random.Random) -> list | None:
     elif what == "read" and through:
         found, error = self.kernel.ask("read_here", through)
         wrong = [text for run_id, losses in (found or {}).items() for text in self.read_right(run_id, losses)]
-    elif run_id := self.pick(chance, "saved"):
-        step = chance.choice(self.world.steps(run_id))
+    elif run_id := self.pick("saved"):
+        step = self.chance.choice(self.world.steps(run_id))
         found, error = self.kernel.ask("draw_here", run_id, step)
         wrong = self.world.same(f"images of {self.world.runs[run_id]['recipe']}@{step}", found)
     else: return None
@@ -1418,12 +1418,12 @@ def in_session() -> int:
 @patch
 def once(self:Soak, trial: int, action: str | None = None) -> dict: # its number; None for a random one
     "Do something, and compare the world with the model: the row for the file."
-    chance, self.trial, self.touched, world = self.campaign.chance(trial), trial, {}, self.world
-    chosen = chance.choices(list(ACTIONS), list(ACTIONS.values()))[0]
+    self.chance, self.trial, self.touched, world = self.campaign.chance(trial), trial, {}, self.world
+    chosen = self.chance.choices(list(ACTIONS), list(ACTIONS.values()))[0]
     action = action or ("delete" if len(world.runs) > MOST_RUNS else chosen)
     before, known, self.ran, self.killed = world.stamps(), len(world.learned), {"code": None, "said": ""}, False
-    wrong = getattr(self, f"do_{action}")(chance)
-    if wrong is None: action, wrong = "train", self.do_train(chance) # there was nothing to do it with
+    wrong = getattr(self, f"do_{action}")()
+    if wrong is None: action, wrong = "train", self.do_train() # there was nothing to do it with
     for run_id, whole in self.touched.items():
         wrong += [f"{run_id}: {text}" for text in world.compare(run_id, whole)]
     after = world.stamps(set(self.touched))

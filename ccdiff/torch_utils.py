@@ -106,20 +106,23 @@ class LostProcessError(CcdiffError):
     def __init__(
         self,
         what: str, # what the other process has done, in words
+        to_go_on: str = "start all of them again", # how, in words
     ):
         rank, world = os.environ.get("RANK"), os.environ.get("WORLD_SIZE")
-        super().__init__(f"process {rank} of {world} ends, since another one {what}. What was saved is good: start all "
-                         "of them again, a training with neptune_mode='resume'.")
+        super().__init__(f"process {rank} of {world} ends, since another one {what}. What was saved is good; to go "
+                         f"on, {to_go_on}.")
 
 @contextlib.contextmanager
-def notice_lost_process():
+def notice_lost_process(
+    **options, # of LostProcessError: to_go_on
+):
     """Raise `LostProcessError` in place of whatever the connection to the other processes raises inside the block, or
     the decorated function."""
     try: yield
     except RuntimeError as e:
         lost = isinstance(e, dist.DistError) or re.search("gloo|NCCL|Broken pipe", str(e))
         if int(os.environ.get("WORLD_SIZE") or 1) == 1 or not lost: raise
-        raise LostProcessError("has ended (that one may have said why)") from e
+        raise LostProcessError("has ended (that one may have said why)", **options) from e
 
 # %% ../nbs/01_torch_utils.ipynb #987be421
 class Heartbeat:
@@ -147,18 +150,19 @@ class Heartbeat:
     def end(self,
             error: RuntimeError): # what the connection had to say
         "End this process, unless it will notice by itself."
-        what = f"has been silent for {self.timeout_s:g} s, as a machine that is lost ($CCDIFF_PROCESS_TIMEOUT)"
+        if self.leaving.is_set(): return
+        what = f"has been silent for {self.timeout_s:g} s ($CCDIFF_PROCESS_TIMEOUT)"
         if "Timed out" not in str(error):
             if dist.get_backend() == "gloo": return # it finds the connection closed
             time.sleep(self.timeout_s)
-            what = "has ended"
+            what = "has ended (that one may have said why)"
         os.write(2, f"\nccdiff: error: {LostProcessError(what)}\n".encode())
         os._exit(1)
 
     def leave(self):
         "Tell the others that this process is not needed any more."
         self.leaving.set()
-        self.thread.join(self.timeout_s)
+        self.thread.join(self.timeout_s + 5) # Python must not end while it is in a call
 
 @functools.cache
 def watch_processes():
@@ -170,4 +174,5 @@ def watch_processes():
     try: timeout_s = float(text)
     except ValueError: timeout_s = text
     Heartbeat(check_number("CCDIFF_PROCESS_TIMEOUT", timeout_s, ge=1))
-    dist.distributed_c10d._set_pg_timeout(timedelta(days=1), dist.group.WORLD)
+    set_timeout = getattr(dist, "set_timeout", None) or dist.distributed_c10d._set_pg_timeout # torch < 2.14
+    set_timeout(timedelta(days=1), dist.group.WORLD)

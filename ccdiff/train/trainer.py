@@ -346,7 +346,7 @@ class TrainResult:
         return png(training_picture(self.history, title, self.grid))
 
 @patch
-@notice_lost_process()
+@notice_lost_process(to_go_on="start all of them again with neptune_mode='resume'")
 def fit(self:Trainer) -> TrainResult:
     """Train to the last step, saving on the way. May be called again after `stop`.
 

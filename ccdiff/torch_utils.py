@@ -144,13 +144,13 @@ class Heartbeat:
         while not one_leaves:
             one_leaves.fill_(self.leaving.is_set())
             try: dist.all_reduce(one_leaves, dist.ReduceOp.MAX, self.group)
-            except RuntimeError as error: return self.end(error)
+            except (RuntimeError, ValueError) as error: return self.end(error)
             self.leaving.wait(0.25)
 
     def end(self,
-            error: RuntimeError): # what the connection had to say
+            error: Exception): # what the connection had to say
         "End this process, unless it will notice by itself."
-        if self.leaving.is_set(): return
+        if self.leaving.is_set() or not dist.is_initialized(): return
         what = f"has been silent for {self.timeout_s:g} s ($CCDIFF_PROCESS_TIMEOUT)"
         if "Timed out" not in str(error):
             if dist.get_backend() == "gloo": return # it finds the connection closed
@@ -160,9 +160,10 @@ class Heartbeat:
         os._exit(1)
 
     def leave(self):
-        "Tell the others that this process is not needed any more."
+        "Tell the others that this process is not needed any more, and close the connections."
         self.leaving.set()
         self.thread.join(self.timeout_s + 5) # Python must not end while it is in a call
+        if dist.is_initialized() and dist.get_backend() == "gloo": dist.destroy_process_group()
 
 @functools.cache
 def watch_processes():

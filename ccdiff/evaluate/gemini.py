@@ -24,7 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -219,10 +219,17 @@ class AnswerStore:
             self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
             self._db.row_factory = sqlite3.Row
             self._db.execute("pragma journal_mode=wal")
+            if size:
+                self._check()
             self._db.executescript(_schema)
             if "sha256" not in {column["name"] for column in self._db.execute("pragma table_info(answers)")}:
                 self._db.execute("alter table answers add column sha256 text") # a store of version 0.2
-        except (sqlite3.Error, OSError) as e:
+        except CcdiffError:
+            self._db.close()
+            raise
+        except (sqlite3.Error, UnicodeDecodeError, OSError) as e:
+            if "malformed" in str(e) or isinstance(e, UnicodeDecodeError):
+                raise self._damaged(e) from None
             raise CcdiffError(f"cannot keep answers in {self.path}: {e}. "
                               "Give another file, in a folder that can be written to.") from e
 
@@ -236,15 +243,31 @@ class AnswerStore:
         try:
             with self._lock:
                 return self._db.execute(sql, values).fetchall()
-        except sqlite3.DatabaseError as e:
-            if type(e) is sqlite3.DatabaseError or "malformed" in str(e) or "UTF-8" in str(e):
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as e:
+            if type(e) is sqlite3.DatabaseError or "malformed" in str(e) or "utf-8" in str(e).lower():
                 raise self._damaged(e) from None
             raise
 
     def _damaged(self, what):
         "The error for a store that says `what`."
-        return CcdiffError(f"{self.path} is damaged ({what}); put a copy in its place, or move it away, and its "
-                           "questions are asked again.")
+        return CcdiffError(f"{self.path} is damaged ({printable(what)[:200]}); put a copy in its place, or move it "
+                           "away, and its questions are asked again.")
+
+    def _check(self):
+        "`CcdiffError` if the file is damaged: an answer that cannot be found any more would be asked for again."
+        for problem, in self.run("pragma integrity_check(1)"):
+            if problem != "ok":
+                raise self._damaged(problem)
+        names = {name for name, in self.run("select name from sqlite_schema where name not like 'sqlite_%'")}
+        if others := names - set(re.findall(r"exists (\w+)", _schema)):
+            raise self._damaged(f"it has something else in it, {', '.join(sorted(others))}")
+        if "answers" in names:
+            for key, in self.run("select key from answers"):
+                self.find([key])
+        if "sent" in names:
+            wrong = "not (typeof(start)='real' and typeof(until)='real' and typeof(lease)='real')"
+            if self.run(f"select 1 from sent where {wrong} or max(until, lease)>start+1e6"):
+                raise self._damaged("a request claims more time than any has")
 
     @contextmanager
     def transaction(self):
@@ -270,10 +293,12 @@ class AnswerStore:
         for key in keys:
             for row in self.run("select * from answers where key=?", key):
                 row = dict(row)
-                checksum = row.pop("sha256")
-                if checksum is not None and checksum != self._checksum(row):
-                    raise self._damaged(f"the answer {key[:12]}… is not the one that was stored")
-                found[key] = row | {"answer": json.loads(row["answer"])}
+                checksum = row.pop("sha256", None)
+                with suppress(ValueError, TypeError): # in a store of version 0.2, whose answers have no checksum
+                    if checksum in (None, self._checksum(row)):
+                        found[key] = row | {"answer": json.loads(row["answer"])}
+                if key not in found:
+                    raise self._damaged(f"the answer {key!s:.12}… is not the one that was stored")
         return found
 
     @staticmethod
@@ -627,8 +652,10 @@ class Session:
         known = self.judge.store.run("select modes from models where model=?", self.judge.model)
         if not known:
             return None
-        known = json.loads(known[0]["modes"])
-        return {name: known.get(name, settings[0]) for name, settings in FEATURES.items()}
+        with suppress(ValueError, TypeError, AttributeError): # what was remembered is damaged: it is found out again
+            known = json.loads(known[0]["modes"])
+            return {name: known[name] if known.get(name) in settings else settings[0]
+                    for name, settings in FEATURES.items()}
 
     def remember(
         self,

@@ -549,7 +549,7 @@ class DigitStudio(_Panel):
     `CcdiffError` if there is no such checkpoint."""
     def __init__(
         self,
-        source: ClassConditionedPipeline | str, # a pipeline, or what load_pipeline takes: RUN@STEP, RUN, a folder
+        source: ClassConditionedPipeline | str = "mnist-turbo", # a pipeline, or what load_pipeline takes: RUN@STEP, …
         device: str | None = None,       # where to put a loaded model; None to choose
         root: str | None = None,         # the runs directory; None for the default
         judge: LocalJudge | None = None, # who reads drawings; None for the package's, if one knows these classes
@@ -576,9 +576,9 @@ class DigitStudio(_Panel):
         self.count = _control("BoundedIntText", "images", "10em", value=8, min=1, max=64)
         self.seed = _control("BoundedIntText", "seed", "12em", value=0, min=0, max=2**31)
         self.next_button = _control("Button", "New noise", "9em", "go on to the next seeds", icon="refresh")
-        steps = recipe["num_inference_steps"]
-        slider = dict(continuous_update=False)
-        self.steps = _control("IntSlider", "steps", "20em", value=steps, min=2, max=max(100, steps), **slider)
+        steps, few = recipe["num_inference_steps"], 1 if source.prediction_type != "epsilon" else 2
+        slider = dict(continuous_update=steps <= 4) # of a network for few steps the picture follows the hand
+        self.steps = _control("IntSlider", "steps", "20em", value=steps, min=few, max=max(100, steps), **slider)
         guided = dict(disabled=not config.null_class, **slider)
         self.guidance = _control("FloatSlider", "guidance", "20em", tip, value=recipe["guidance_scale"], min=0.0,
                                  max=max(8.0, recipe["guidance_scale"]), step=0.05, **guided)

@@ -98,7 +98,8 @@ def train_recipe(
                    run_id=run_id, seed=seed, neptune_experiment="bench") | changes
     if recipe == "turbo": # distils a run of fast
         train_recipe("fast", seed, images=images, data_dir=changes.get("data_dir"))
-        config = TrainConfig.of_run(f"bench-fast-{seed}", mode="fork", **with_preset("turbo", options))
+        config = TrainConfig.of_run(f"bench-fast-{seed}", mode="fork", preset="turbo",
+                                    **with_preset("turbo", options))
     else:
         config = TrainConfig.preset(recipe, **options)
     began = time.process_time()
@@ -281,12 +282,11 @@ def make_records(
         names = [f"m{i:02}" for i in range(metrics)]
         store.log_metrics(dict.fromkeys(names, 1.0), 0)
         ids = dict(store.db.execute("SELECT path, id FROM attr"))
-        sql = f"INSERT INTO metric VALUES(?, ?, {store.session}, 0, ?)"
         for start in range(1, steps, 10_000): # as the store does, only many steps in a transaction
             few = range(start, min(start + 10_000, steps))
-            rows = ((step * 10**6, ids[name], 1 / step) for step in few for name in names)
             with store.db:
-                store.db.executemany(sql, rows)
+                store.db.put("metric", ((step * 10**6, ids[name], store.session, 0, 1 / step)
+                                        for step in few for name in names))
     for i in range(runs):
         with closing(open_run(f"run-{i:03}", root=root)) as store:
             for step in range(20):

@@ -416,7 +416,7 @@ def edit_tags(
     `CcdiffError` for a run without a record, and for tags that are not a list of texts."""
     add, remove = _tag_list(add), _tag_list(remove)
     with edit_record(run_id, root) as db:
-        db.executemany("INSERT OR IGNORE INTO tag VALUES(?, 0)", [(tag,) for tag in add])
+        db.put("tag", [(tag, 0) for tag in add])
         db.executemany("DELETE FROM tag WHERE name=? AND grouped=0", [(tag,) for tag in remove])
         return [printable(tag) for tag, in db.execute("SELECT name FROM tag WHERE grouped=0 ORDER BY name")]
 
@@ -430,7 +430,7 @@ def rename_run(
     if not experiment.strip() or printable(experiment) != experiment or len(experiment) > 200:
         raise CcdiffError(f"the name {printable(experiment)[:200]!r} must be 1 to 200 characters that can be printed.")
     with edit_record(run_id, root) as db:
-        db.execute("INSERT OR REPLACE INTO meta VALUES('name', ?)", [json.dumps(experiment)])
+        db.put("meta", [("name", json.dumps(experiment))])
 
 # %% ../../nbs/track/02_run.ipynb #d52756e3
 def find_forks(

@@ -521,6 +521,9 @@ def _open_queue(queue):
                 raise CcdiffError("it is not a queue of neptune-scale")
             if db.execute("SELECT version FROM metadata").fetchone() != ("v5",):
                 raise CcdiffError("it was written by another version of neptune-scale than 0.30")
+            whole, = db.execute("PRAGMA quick_check(1)").fetchone()  # the rows of a page that is gone are not sent
+            if whole != "ok":
+                raise CcdiffError(f"it is damaged: {whole}")
             yield db
 
 # %% ../../nbs/track/01_sinks.ipynb #3b8e44f1

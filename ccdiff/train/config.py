@@ -287,9 +287,9 @@ PRESETS = { # name: the fields of `TrainConfig` that differ from its defaults
               "evaluate": 10, "mixed_precision": "no"},
     "gpu": {**_FAST, "block_out_channels": (32, 64, 96), "batch_size": 256, "max_steps": 2000, "learning_rate": 2.5e-3,
             "mixed_precision": "bf16", "watch_every": 200},
-    "turbo": dict(objective="consistency", prediction_type="flow_prediction", flow_shift=1.5, bounded_loss=True,
+    "turbo": dict(objective="consistency", prediction_type="flow_prediction", flow_shift=3.0, bounded_loss=True,
                   timestep_sampling="stratified", timestep_shift=1.0, snr_gamma=None, optimizer="adamw", batch_size=64,
-                  max_steps=800, learning_rate=4e-4, lr_scheduler="linear", warmup_steps=20, max_grad_norm=1.0,
+                  max_steps=1100, learning_rate=4e-4, lr_scheduler="linear", warmup_steps=20, max_grad_norm=1.0,
                   ema_decay=0.995, mixed_precision="auto", num_inference_steps=2, guidance_scale=1.0,
                   guidance_interval=(0.0, 1.0)),
 }

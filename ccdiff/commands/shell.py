@@ -19,6 +19,7 @@ import re
 import shlex
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 
@@ -138,6 +139,31 @@ def fail(
         print(f"{self.prog}: error: {self.in_shell_words(error)}", file=sys.stderr)
     return code
 
+# %% ../../nbs/commands/00_shell.ipynb #8a6ba012
+@patch
+@contextlib.contextmanager
+def interruptible(self:Parser):
+    "Let SIGINT and SIGTERM raise a `KeyboardInterrupt` inside the block; which one came last is `signal`."
+    self.signal = signal.SIGINT
+
+    def interrupt(number, frame):
+        self.signal = number
+        while frame is not None:
+            if "importlib" in frame.f_code.co_filename:
+                os.write(2, f"\n{self.prog}: interrupted\n".encode())
+                os._exit(128 + number)
+            frame = frame.f_back
+        raise KeyboardInterrupt
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN: signal.signal(number, interrupt)
+    try: yield
+    finally:
+        for number, handler in before.items(): signal.signal(number, handler)
+
 # %% ../../nbs/commands/00_shell.ipynb #57b6ca27
 @patch
 def run(
@@ -145,7 +171,9 @@ def run(
     work: Callable, # takes the parsed arguments, returns the exit code and what --json prints; None: nothing
     argv: list | None = None, # arguments, for tests; None for the command line
 ) -> int:
-    "Parse the command line and do the work; the exit code: that of `work`, 2 for a `CcdiffError`, 130 for Ctrl-C."
+    """Parse the command line and do the work; the exit code.
+
+    It is that of `work`, 2 for a `CcdiffError`, 130 for Ctrl-C, 143 for SIGTERM."""
     self.complete()
     args = self.parse_args(argv)
     as_json = getattr(args, "json", False)
@@ -155,14 +183,16 @@ def run(
         print(f"{self.prog}: warning: {self.in_shell_words(message)}", file=sys.stderr)
 
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO() if silent else sys.stdout):
+        with (warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO() if silent else sys.stdout),
+              self.interruptible()):
             warnings.showwarning = warn
             code, result = work(args)
     except CcdiffError as error:
-        return self.fail(error)
+        return self.fail(error, everywhere=getattr(error, "in_each_process", False))
     except KeyboardInterrupt as stopped:
-        print(f"\n{self.prog}: {self.in_shell_words(stopped) or 'interrupted'}", file=sys.stderr)
-        return 130
+        if os.environ.get("RANK", "0") == "0":
+            print(f"\n{self.prog}: {self.in_shell_words(stopped) or 'interrupted'}", file=sys.stderr)
+        return 128 + self.signal
     if as_json and result is not None: print(json.dumps(result, default=str))
     return code
 

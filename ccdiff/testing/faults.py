@@ -758,7 +758,8 @@ def bad_runs(
     return [f"{run.name}: {problem}" for run in campaign.runs.iterdir() if run.name[0] != "."
             for problem in [*(problem for path in list_checkpoints(run.name) for problem in verify_checkpoint(path)),
                             *(verify_record(run.name) if (run / "run.sqlite3").exists() else [])]
-            if "it cannot be read behind its page" not in problem] # where writing ended; nothing was acknowledged there
+            if "it cannot be read behind its page" not in problem # where writing ended; nothing was acknowledged there
+            and "is empty: its run was killed in its first moment" not in problem] # or could not begin
 
 def meet_trouble(
     campaign: Campaign, # whose folder it uses

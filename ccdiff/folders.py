@@ -17,6 +17,7 @@ import re
 import secrets
 import shutil
 import socket
+import time
 import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -486,8 +487,13 @@ def clean_leftovers(
     """Delete the `.tmp-…` and `.trash-…` folders that a killed process left among the checkpoints, and put back a
     checkpoint whose replacement it did not finish; returns the names deleted.
 
-    `OSError` if one cannot be deleted."""
+    Also `.tmp-…` files beside the record and among its files, if they are a minute old: another process may be writing.
+    `OSError` if a folder cannot be deleted."""
     folder = run_dir(run_id, root) / "checkpoints"
+    for file in (*folder.parent.glob(".tmp-*"), *folder.parent.glob("files/.tmp-*")):
+        with suppress(OSError):
+            if time.time() - file.lstat().st_mtime > 60:
+                file.unlink()
     if folder.is_symlink() or not folder.is_dir():
         return []
     for previous in folder.glob(".step_*.previous"):

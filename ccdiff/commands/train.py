@@ -18,7 +18,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 from fastcore.docments import docments
 from pydantic import TypeAdapter, ValidationError
 
-from .shell import Parser
+from .shell import Parser, stoppable
 from ..core import CcdiffError, run_dir
 from ..train.config import (DEFAULT_PRESET, PRESETS, Interval, TrainConfig, Widths, allowed_values,
                                  describe_preset, options_by_section, with_preset)
@@ -81,9 +81,10 @@ EPILOG = """presets (--preset NAME --help shows all that one sets, --describe-pr
   turbo     with --neptune-mode fork: distils a run that predicts the flow to one to four evaluations; 1,100 steps
   classic   the original recipe: noise prediction, Adam, 10 epochs
 
-exit codes: 0 done, or stopped where you said so; 1 error while training; 2 wrong option or nothing to start from;
-70 loss or gradient not finite; 130 stopped by Ctrl-C (SIGINT), 143 by SIGTERM: the step was finished and saved first,
-a second signal leaves at once. Ctrl-C after the last step ends with 130, too; the run is complete then.
+exit codes: 0 done, or stopped where you said so; 1 error while training, or a record that could not be written; 2 wrong
+option or nothing to start from; 70 loss or gradient not finite; 130 stopped by Ctrl-C (SIGINT), 143 by SIGTERM: the
+step was finished and saved first, a second signal leaves at once. Ctrl-C after the last step ends with 130, too; the
+run is complete then.
 
 RUN is a run's id, the beginning of it, or latest. Examples:
   ccdiff-train --preset quick
@@ -287,8 +288,11 @@ def train(
     except SystemExit:
         if trainer.accelerator.is_main_process: print(f"{parser.prog}: {where_it_stands(trainer)}", file=sys.stderr)
         raise
-    return 0, show_results(trainer, result) if trainer.accelerator.is_main_process else None
+    found = show_results(trainer, result) if trainer.accelerator.is_main_process else None
+    if trainer.not_recorded is None: return 0, found
+    return parser.fail(f"the training is saved, but some of its record is lost: {trainer.not_recorded}", 1), found
 
+@stoppable
 def main(
     argv: list | None = None, # arguments, for tests; None for the command line
 ) -> int:

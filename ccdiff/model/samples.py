@@ -14,7 +14,6 @@ import os
 import re
 import time
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,7 @@ from tqdm.auto import tqdm
 from ..core import CcdiffError, atomic_write, check_int, read_file
 from ..data import ImageSet, class_keys, denormalize
 from .pipeline import ClassConditionedPipeline, sample_images
-from ..torch_utils import choose_device
+from ..torch_utils import choose_device, notice_lost_process, watch_processes
 
 # %% ../../nbs/model/06_samples.ipynb #dfe8f9f3
 _plain = re.compile(r'(?![.])[^\x00-\x1f\x7f/\\:*?"<>|]{1,80}(?<![ .])')
@@ -215,13 +214,14 @@ def write_batch(
             Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(temporary)
 
 # %% ../../nbs/model/06_samples.ipynb #a4dd5f82
-def join_processes(
-    timeout_s: float = 1800, # how long to wait for a process that neither answers nor ends, seconds
-) -> PartialState | None:
+@notice_lost_process()
+def join_processes() -> PartialState | None:
     "The processes that `torchrun` or `accelerate launch` has started, as Accelerate sees them; `None` if there is one."
     if int(os.environ.get("WORLD_SIZE") or 1) == 1:
         return None
-    return PartialState(cpu=True, timeout=timedelta(seconds=timeout_s))
+    state = PartialState(cpu=True)
+    watch_processes()
+    return state
 
 def process_device(
     state: PartialState | None, # from join_processes
@@ -233,16 +233,13 @@ def process_device(
         return torch.device("cuda", state.local_process_index % torch.cuda.device_count())
     return chosen
 
+@notice_lost_process()
 def meet(
     state: PartialState | None, # from join_processes
     trouble: str = "", # what went wrong in this process
 ):
     "Wait for all processes. `CcdiffError` in each of them if one has trouble, or has vanished."
-    try:
-        said = gather_object([trouble]) if state is not None else [trouble]
-    except RuntimeError as e:
-        reason = str(e).strip().splitlines()[0].removeprefix("[").split("] ")[-1][:120]
-        raise CcdiffError(f"another process has ended, or has not answered in time ({reason})") from e
+    said = gather_object([trouble]) if state is not None else [trouble]
     for text in filter(None, said):
         raise CcdiffError(text)
 
@@ -277,8 +274,8 @@ def draw(
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"stopped after {done:,} of {len(self):,} images{kept}") from None
         except CcdiffError as e:
-            if not done: raise
-            raise CcdiffError(f"{str(e).rstrip('.')}. It happened after {done:,} of {len(self):,} images{kept}.") from e
+            if done: e.args = (f"{str(e).rstrip('.')}. It happened after {done:,} of {len(self):,} images{kept}.",)
+            raise
     for path in (*self.folder.glob(".tmp-*"), *self.folder.glob("*/.tmp-*")) if rank == 0 else []:
         with suppress(OSError): # left by a process that was killed, if it is old; else somebody else is at work here
             if time.time() - path.stat().st_mtime > 60: path.unlink()

@@ -554,6 +554,7 @@ class LocalStore:
 
     def _open(self):
         self.db, self._pid, self._lock = _connect(self.path), os.getpid(), threading.RLock()
+        self._file = os.stat(self.path)
         self._attr_ids = {}
         self._waiting, self._dropped = [], 0    # calls to try again
         self._tries, self._retry_at = 0, 0.0
@@ -602,7 +603,8 @@ def close(self:LocalStore,
     timeout: float | None = None,  # unused here; every sink has it
     status: str = "finished",      # how the session ended
 ):
-    "End the session, after one more attempt to write what waits. `sqlite3.Error` if that fails too."
+    """End the session, after one more attempt to write what waits. `sqlite3.Error` if that fails too, `OSError` if the
+    record has been deleted or replaced meanwhile."""
     self._retry_at = 0.0
     def end(db):
         db.execute("UPDATE session SET closed=?, status=? WHERE id=?", (_millis(), status, self.session))
@@ -612,8 +614,11 @@ def close(self:LocalStore,
     finally:
         self.db.close()
         if self._session_lock is not None and self._session_lock.fd is not None:  # not in a forked child
-            _session_lock(self.path, self.session).unlink(missing_ok=True)
+            with suppress(OSError):  # a disk that has become read-only; the next session removes it
+                _session_lock(self.path, self.session).unlink(missing_ok=True)
             self._session_lock.release()
+    if not os.path.samestat(os.stat(self.path), self._file):
+        raise OSError(f"{self.path} is another file than the one that was written to")
 
 # %% ../../nbs/track/00_record.ipynb #0347c066
 @patch

@@ -128,8 +128,10 @@ def _failed(self:Run, what, error):
     failures = self._failures.setdefault(what, {"count": 0})
     failures |= {"count": failures["count"] + 1, "error": f"{type(error).__name__}: {error}"}
     if failures["count"] == 1:
-        trace = "".join(traceback.format_exception(error)).rstrip()
-        _log.warning("Tracking: %s failed; training goes on, and further failures are only counted.\n%s", what, trace)
+        known = isinstance(error, (OSError, sqlite3.Error, CcdiffError))  # anything else may be a bug
+        trace = "" if known else "\n" + "".join(traceback.format_exception(error)).rstrip()
+        _log.warning("Tracking: %s failed (%s); training goes on, and further failures are only counted.%s", what,
+                     failures["error"], trace)
 
 @patch
 def _send(self:Run, call, *args):

@@ -144,7 +144,8 @@ class Track(Callback):
             return Run(run_id=trainer.run_id, project=config.neptune_project, experiment_name=config.neptune_experiment,
                        log_with=config.log_with, **self._history(trainer))
         except Exception as e:
-            warnings.warn(f"tracking is off: {type(e).__name__}: {e}", stacklevel=3)
+            trainer.not_recorded = f"{type(e).__name__}: {e}"
+            warnings.warn(f"tracking is off: {trainer.not_recorded}", stacklevel=3)
 
     def _history(self, trainer: "Trainer"):
         "Where the run's history comes from. A record that exists is continued, its points after `trainer.step` hidden."
@@ -198,6 +199,9 @@ class Track(Callback):
         interrupted = KeyboardInterrupt() if trainer.signal else None
         if error is None and not interrupted and trainer.step < trainer.total_steps: trainer.run.close(status="stopped")
         else: trainer.run.end_session(error or interrupted)
+        failures = (trainer.run.health() or {}).get("failures", {})
+        for what, failure in failures.items():
+            if what == "close" or RECORD in what: trainer.not_recorded = failure["error"]
 
 # %% ../../nbs/train/03_callbacks.ipynb #1f0bf951
 class Watch(Callback):

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MOST_THREADS', 'load_split', 'build_unet', 'make_objective', 'Muon', 'make_muon', 'make_optimizer',
            'make_lr_schedule', 'choose_threads', 'use_threads', 'sleep_while_waiting', 'choose_precision',
-           'make_accelerator', 'Float32Attention', 'LostProcessError', 'notice_lost_process', 'run_on_main',
-           'compile_model', 'describe_environment', 'warn_not_exact', 'find_start', 'check_resumable']
+           'make_accelerator', 'Float32Attention', 'run_on_main', 'compile_model', 'describe_environment',
+           'warn_not_exact', 'find_start', 'check_resumable']
 
 # %% ../../nbs/train/01_setup.ipynb #ccddf0f9
 import contextlib
@@ -15,7 +15,6 @@ import json
 import math
 import os
 import platform
-import re
 import shutil
 import threading
 import unittest.mock as mock
@@ -42,7 +41,7 @@ from ..model.consistency import ConsistencyObjective
 from ..model.objective import Objective
 from ..model.schedulers import make_scheduler
 from ..model.unet import ClassConditionedUnet
-from ..torch_utils import choose_device
+from ..torch_utils import choose_device, notice_lost_process, watch_processes
 from .config import RESUMABLE, TrainConfig
 
 # %% ../../nbs/train/01_setup.ipynb #e89f4d26
@@ -248,7 +247,9 @@ def make_accelerator(
         AcceleratorState._reset_state(reset_partial_state=True)
     if device.type == "cuda" and device.index is not None: torch.cuda.set_device(device)
     precision = choose_precision(device) if config.mixed_precision == "auto" else config.mixed_precision
-    accelerator = Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
+    with notice_lost_process():
+        accelerator = Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
+        if accelerator.num_processes > 1: watch_processes()
     if device.type == "cpu": keep_memory()
     parts = accelerator.num_processes * config.gradient_accumulation_steps
     if config.batch_size % parts:
@@ -272,24 +273,6 @@ class Float32Attention(AttnProcessor2_0):
         with torch.autocast("cpu", enabled=False):
             return super().__call__(attn, hidden_states.float(), encoder_hidden_states, attention_mask, temb)
 
-# %% ../../nbs/train/01_setup.ipynb #b5f05aa2
-class LostProcessError(CcdiffError):
-    "Another process of the same training has ended, or has not answered for too long."
-
-@contextlib.contextmanager
-def notice_lost_process(
-    accelerator: Accelerator, # of this process
-):
-    "Raise `LostProcessError` in place of whatever the connection to the other processes raises inside the block."
-    try: yield
-    except RuntimeError as e:
-        lost = isinstance(e, torch.distributed.DistError) or re.search("gloo|NCCL|Broken pipe", str(e))
-        if accelerator.num_processes == 1 or not lost: raise
-        raise LostProcessError(
-            f"process {accelerator.process_index} of {accelerator.num_processes} ends, since another one has ended or "
-            f"no longer answers (that one may have said why). What was saved is good: start all of them again with "
-            f"neptune_mode='resume'.") from e
-
 # %% ../../nbs/train/01_setup.ipynb #b35ea19a
 def run_on_main(
     accelerator: Accelerator, # of this process
@@ -302,7 +285,7 @@ def run_on_main(
     if accelerator.is_main_process:
         try: text = json.dumps({"result": work()}).encode()
         except Exception as e: error, text = e, json.dumps({"error": str(e)}).encode()
-    with notice_lost_process(accelerator):
+    with notice_lost_process():
         length = broadcast(torch.tensor([len(text)], device=accelerator.device))
         payload = torch.zeros(int(length), dtype=torch.uint8, device=accelerator.device)
         if accelerator.is_main_process: payload.copy_(torch.frombuffer(bytearray(text), dtype=torch.uint8))

@@ -30,14 +30,14 @@ from ..model.objective import Objective, draw_batch_noise, drop_labels, predicti
 from ..model.pipeline import ClassConditionedPipeline
 from ..model.unet import ClassConditionedUnet
 from ..plots import COLORS, figure, log_axis, png, side_by_side
+from ..torch_utils import notice_lost_process
 from ..track.run import Run
 from .callbacks import Guarded, default_callbacks
 from .config import TrainConfig
 from .graphs import Batch, GraphStepper, Stepper
 from .setup import (Float32Attention, build_unet, check_resumable, choose_threads, compile_model,
                                 describe_environment, find_start, load_split, make_accelerator, make_lr_schedule,
-                                make_objective, make_optimizer, notice_lost_process, run_on_main, use_threads,
-                                warn_not_exact)
+                                make_objective, make_optimizer, run_on_main, use_threads, warn_not_exact)
 
 # %% ../../nbs/train/04_trainer.ipynb #abedbddd
 class Trainer:
@@ -46,6 +46,7 @@ class Trainer:
     `unet`, `pipeline`, `optimizer`, `ema`, `step` and `history` can be read at any time.
     Raises `CcdiffError` for what cannot be trained."""
 
+    @notice_lost_process()
     def __init__(
         self,
         config: TrainConfig,     # what to train and how
@@ -70,6 +71,7 @@ class Trainer:
         self.run, self.signal, self.owns_process, self.hooks_due = Guarded(None), None, False, False
         self._stop_wanted = self._stop_agreed = False
         self.stop_reason = self.grid = None # why training is to end, and the last sample grid
+        self.not_recorded = None # why some of what was logged is not in the record
         self.step_seconds = self.images_per_second = None
 
         recorded = checkpoint.state.get("environment", {}) if checkpoint else {}
@@ -345,6 +347,7 @@ class TrainResult:
         return png(training_picture(self.history, title, self.grid))
 
 @patch
+@notice_lost_process(to_go_on="start all of them again with neptune_mode='resume'")
 def fit(self:Trainer) -> TrainResult:
     """Train to the last step, saving on the way. May be called again after `stop`.
 
@@ -354,7 +357,7 @@ def fit(self:Trainer) -> TrainResult:
     began = time.monotonic()
     self._stop_wanted, self._stop_agreed, self.stop_reason = False, False, None
     self.signal = self.images_per_second = None
-    with notice_lost_process(self.accelerator), ExitStack() as stack:
+    with ExitStack() as stack:
         stack.enter_context(use_threads(self.environment["threads"]))
         self.on_main(lambda: self._claim_run(stack))
         for callback in self.callbacks: self._begin(callback, stack)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .sample import parse_interval
-from .shell import Parser, stoppable
+from .shell import Parser
 from .train import open_for_scores
 from ..core import CcdiffError, atomic_write, check_int, run_dir, runs_dir
 
@@ -279,7 +279,6 @@ def resume_command(
     return shlex.join(["ccdiff-eval", *kept])
 
 # %% ../../nbs/commands/03_evaluate.ipynb #96075130
-@stoppable
 def main(
     argv: list | None = None, # arguments, for tests; None for the command line
 ) -> int:

@@ -25,7 +25,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 
-from .shell import Parser, stoppable
+from .shell import Parser
 from ..core import CcdiffError, atomic_write, check_choice, printable, run_dir, runs_dir
 from ..folders import (HOW_TO_BEGIN, checkpoint_step, find_run, list_checkpoints, read_parent, run_ids,
                             verify_checkpoint)
@@ -785,7 +785,6 @@ def _work(args):
     except (PermissionError, sqlite3.Error) as error:
         raise CcdiffError(_sentence(error)) from error
 
-@stoppable
 def main(
     argv: list | None = None, # arguments, for tests; None for the command line
 ) -> int:

@@ -12,7 +12,7 @@ import re
 import sys
 from pathlib import Path
 
-from .shell import Parser, stoppable
+from .shell import Parser
 from ..core import CcdiffError, check_choice, check_int
 from ..folders import BOX, run_ids
 
@@ -206,7 +206,6 @@ def build_export_parser() -> Parser:
     return p
 
 # %% ../../nbs/commands/01_sample.ipynb #bd13331e
-@stoppable
 def main(
     argv: list | None = None, # arguments, for tests; None for the command line
 ) -> int:

@@ -18,7 +18,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 from fastcore.docments import docments
 from pydantic import TypeAdapter, ValidationError
 
-from .shell import Parser, stoppable
+from .shell import Parser
 from ..core import CcdiffError, run_dir
 from ..train.config import (DEFAULT_PRESET, PRESETS, Interval, TrainConfig, Widths, allowed_values,
                                  describe_preset, options_by_section, with_preset)
@@ -292,7 +292,6 @@ def train(
     if trainer.not_recorded is None: return 0, found
     return parser.fail(f"the training is saved, but some of its record is lost: {trainer.not_recorded}", 1), found
 
-@stoppable
 def main(
     argv: list | None = None, # arguments, for tests; None for the command line
 ) -> int:

@@ -82,7 +82,7 @@ def start(
         for stream in (1, 2): os.dup2(output, stream)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         sys.stdin, sys.stdout, sys.stderr = (os.fdopen(i, "rw"[i > 0], closefd=False) for i in range(3))
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, lambda number, frame: os._exit(130)) # as ccdiff.commands does
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         atexit._clear()
@@ -93,7 +93,6 @@ def start(
         threading._shutdown()
         atexit._run_exitfuncs()
     except SystemExit as e: code = e.code if isinstance(e.code, int) else int(e.code is not None)
-    except KeyboardInterrupt: code = 130 # before the command has begun, or when it was through
     except BaseException: traceback.print_exc()
     finally:
         with suppress(Exception): sys.stdout.flush()

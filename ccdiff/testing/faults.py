@@ -758,7 +758,8 @@ def bad_runs(
     return [f"{run.name}: {problem}" for run in campaign.runs.iterdir() if run.name[0] != "."
             for problem in [*(problem for path in list_checkpoints(run.name) for problem in verify_checkpoint(path)),
                             *(verify_record(run.name) if (run / "run.sqlite3").exists() else [])]
-            if "it cannot be read behind its page" not in problem] # where writing ended; nothing was acknowledged there
+            if "it cannot be read behind its page" not in problem # where writing ended; nothing was acknowledged there
+            and "is empty: its run was killed in its first moment" not in problem] # or could not begin
 
 def meet_trouble(
     campaign: Campaign, # whose folder it uses
@@ -772,10 +773,10 @@ def meet_trouble(
     before, had = hashes(campaign), ask(result)
     logged = {run_id: set(recorded_losses(campaign.runs / run_id)) for run_id in ("whole", "half")}
     ran = campaign.run(work, trouble)
-    lost, wrong = str(trouble.file or ""), []
+    lost, told, wrong = str(trouble.file or ""), "of its record is lost" in ran["said"], []
     def sentences(ran): return len(re.findall(r"^ccdiff-[\w ]+: error: ", ran["said"], re.M))
     def as_usual(found):
-        if lost and isinstance(found, dict): return found.get("state") == usual["result"].get("state")
+        if (lost or told) and isinstance(found, dict): return found.get("state") == usual["result"].get("state")
         return found == usual["result"]
     if "Traceback" in ran["said"]: wrong.append("traceback")
     if ran["code"] not in (0, 1, 2): wrong.append(f"exit code {ran['code']}")
@@ -1531,7 +1532,8 @@ def flat(
     fits = {name: linregress(middle[means.index >= 5], means.loc[5:, name]) for name in measured}
     return pd.DataFrame({"first quarter": means.loc[:4].mean(), "last quarter": means.loc[15:].mean(),
                          "slope per hour": {name: fit.slope for name, fit in fits.items()},
-                         "± 2 errors": {name: 2 * fit.stderr for name, fit in fits.items()}}).fillna(0) # of constants
+                         "± 2 errors": {name: 2 * fit.stderr for name, fit in fits.items()}}
+                        ).fillna(0).rename_axis("measured") # the error of a constant is NaN
 
 def tables(
     name: str,  # of the campaign

@@ -97,7 +97,8 @@ def train_recipe(
     options = dict(watch_every=0, num_inference_steps=0, checkpoint_interval=10**9, show_progress=False,
                    run_id=run_id, seed=seed, neptune_experiment="bench") | changes
     if recipe == "turbo": # distils a run of fast
-        train_recipe("fast", seed, images=images, data_dir=changes.get("data_dir"))
+        shared = {name: changes[name] for name in ("data_dir", "device") if name in changes}
+        train_recipe("fast", seed, images=images, **shared)
         config = TrainConfig.of_run(f"bench-fast-{seed}", mode="fork", preset="turbo",
                                     **with_preset("turbo", options))
     else:

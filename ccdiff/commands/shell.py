@@ -141,8 +141,8 @@ def fail(
 @patch
 @contextlib.contextmanager
 def interruptible(self:Parser):
-    "Let SIGINT and SIGTERM raise a `KeyboardInterrupt` inside the block; which one came last is `signal`."
-    self.signal = signal.SIGINT
+    "Let SIGINT and SIGTERM raise a `KeyboardInterrupt` inside the block; the one that came last is `signal`, or None."
+    self.signal = None
 
     def interrupt(number, frame):
         self.signal = number
@@ -185,12 +185,13 @@ def run(
               self.interruptible()):
             warnings.showwarning = warn
             code, result = work(args)
-    except CcdiffError as error:
-        return self.fail(error, everywhere=getattr(error, "in_each_process", False))
-    except KeyboardInterrupt as stopped:
+    except (CcdiffError, KeyboardInterrupt) as end:
+        if isinstance(end, CcdiffError):
+            if self.signal is None: return self.fail(end, everywhere=getattr(end, "in_each_process", False))
+            end = "" # a library took the interruption for damage, and said so
         if os.environ.get("RANK", "0") == "0":
-            print(f"\n{self.prog}: {self.in_shell_words(stopped) or 'interrupted'}", file=sys.stderr)
-        return 128 + self.signal
+            print(f"\n{self.prog}: {self.in_shell_words(end) or 'interrupted'}", file=sys.stderr)
+        return 128 + (self.signal or signal.SIGINT)
     if as_json and result is not None: print(json.dumps(result, default=str))
     return code
 

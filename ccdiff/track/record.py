@@ -1188,7 +1188,8 @@ def _configs(history, match):
         if not segment.meta.get("inherit_configs", True):
             found = {}
         names = segment.names(["config"], match)
-        for attr, session, kind, value in segment.db.execute("SELECT attr, session, type, value FROM config ORDER BY session"):
+        rows = segment.db.execute("SELECT attr, session, type, value FROM config ORDER BY session")
+        for attr, session, kind, value in rows:
             if attr in names and session in segment.ceilings:
                 name, _ = names[attr]
                 found[name] = segment.unpack(kind, value, name)

@@ -170,7 +170,7 @@ def found(self:SampleSet) -> set:
             for file in os.scandir(folder):
                 i = int(file.name[:-4]) if re.fullmatch(r"[0-9]{6,15}\.png", file.name) else len(self)
                 if i < len(self) and file.name == f"{i:06d}.png" and self.label(i) == label:
-                    if file.stat(follow_symlinks=False).st_size:
+                    if file.stat(follow_symlinks=False).st_size and not file.is_dir(follow_symlinks=False):
                         numbers.add(i)
         except FileNotFoundError:
             continue

@@ -140,7 +140,7 @@ def fail(
 # %% ../../nbs/commands/00_shell.ipynb #8a6ba012
 @patch
 @contextlib.contextmanager
-def interruptible(self:Parser):
+def _interruptible(self:Parser):
     "Let SIGINT and SIGTERM raise a `KeyboardInterrupt` inside the block; the one that came last is `signal`, or None."
     self.signal = None
 
@@ -182,7 +182,7 @@ def run(
 
     try:
         with (warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO() if silent else sys.stdout),
-              self.interruptible()):
+              self._interruptible()):
             warnings.showwarning = warn
             code, result = work(args)
     except (CcdiffError, KeyboardInterrupt) as end:

@@ -347,7 +347,6 @@ class TrainResult:
         return png(training_picture(self.history, title, self.grid))
 
 @patch
-@notice_lost_process(to_go_on="start all of them again with neptune_mode='resume'")
 def fit(self:Trainer) -> TrainResult:
     """Train to the last step, saving on the way. May be called again after `stop`.
 
@@ -357,7 +356,8 @@ def fit(self:Trainer) -> TrainResult:
     began = time.monotonic()
     self._stop_wanted, self._stop_agreed, self.stop_reason = False, False, None
     self.signal = self.images_per_second = None
-    with ExitStack() as stack:
+    to_go_on = "start all of them again with neptune_mode='resume'"
+    with notice_lost_process(to_go_on=to_go_on), ExitStack() as stack:
         stack.enter_context(use_threads(self.environment["threads"]))
         self.on_main(lambda: self._claim_run(stack))
         for callback in self.callbacks: self._begin(callback, stack)

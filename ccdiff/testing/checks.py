@@ -65,8 +65,8 @@ def package_mode(
     out: str | Path,         # where the copies go, in sub-folders of the same names
     package: str = "ccdiff", # the package that the notebooks export to
 ) -> list:
-    """Copy all notebooks that export, with each exported cell replaced by an import from the package.
-    Returns the paths of the copies."""
+    """Copy all notebooks that export, with each exported cell replaced by an import from the package, and the JSON files
+    that lie beside them. Returns the paths of the copies."""
     copies = []
     for path in sorted(nbglob(folder, as_path=True)):
         module = module_of(path)
@@ -82,6 +82,7 @@ def package_mode(
         copy = Path(out)/path.relative_to(folder)
         copy.parent.mkdir(parents=True, exist_ok=True)
         write_nb(book, copy)
+        for data in path.parent.glob("*.json"): (copy.parent/data.name).write_bytes(data.read_bytes())
         copies.append(copy)
     return copies
 

@@ -65,8 +65,8 @@ def package_mode(
     out: str | Path,         # where the copies go, in sub-folders of the same names
     package: str = "ccdiff", # the package that the notebooks export to
 ) -> list:
-    """Copy all notebooks that export, with each exported cell replaced by an import from the package, and the JSON files
-    that lie beside them. Returns the paths of the copies."""
+    """Copy all notebooks that export, with each exported cell replaced by an import from the package.
+    The JSON files beside them are copied, too. Returns the paths of the copies."""
     copies = []
     for path in sorted(nbglob(folder, as_path=True)):
         module = module_of(path)

@@ -199,13 +199,12 @@ class ConsistencyObjective(Objective):
 
         noisy = (1 - t) * x0 + t * noise
         share = 0.0 if self.critic is None else min(1.0, self.progress / self.critic_from) # of the critic
+        answer, losses = end_of_path(noisy, t), 0.0
         if share < 1:
             with torch.no_grad():
                 teacher = self.teacher.to(x0.device)
                 nearer, image = teacher_step(teacher, noisy, t, r, labels, total, self.guidance, self.guidance_interval)
                 target = torch.where(r > 0, end_of_path(nearer, r).clamp(-1, 1), image)
-        answer, losses = end_of_path(noisy, t), 0.0
-        if share < 1:
             error = answer - target
             if self.bounded:
                 beyond = (target <= -1) & (answer < -1) | (target >= 1) & (answer > 1)

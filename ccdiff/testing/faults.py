@@ -1573,6 +1573,8 @@ def main(
     parser.add_argument("--out", required=True, help="the file to go on with, JSON lines")
     parser.add_argument("--summary", help="a JSON file to put the tables in, beside those of other campaigns")
     args = parser.parse_args(argv)
+    unused = "number" if args.campaign == "soak" else "seconds"
+    if getattr(args, unused): parser.error(f"--{unused} has no effect on {args.campaign}")
     torch.set_num_threads(1) # nothing else may run when a process is forked
     campaign = Campaign(args.out, args.seed)
     amount = args.seconds if args.campaign == "soak" else args.number

@@ -1032,6 +1032,11 @@ class World:
         found = {fork for fork, run in self.runs.items() if run["parent"] and run["parent"][0] == run_id}
         return found.union(*(self.forks(fork) for fork in found))
 
+    def orphaned(self, run_id: str) -> bool: # the run
+        "Whether a run that it continues, near or far, has been deleted."
+        parent = self.runs[run_id]["parent"]
+        return bool(parent) and (not self.runs.get(parent[0], {}).get("there") or self.orphaned(parent[0]))
+
     def history(self, run_id: str) -> dict: # the run
         "`{step: recipe}` of all losses that a run that is through shows, its parents' included."
         run, steps = self.runs[run_id], {}
@@ -1282,8 +1287,7 @@ def do_look(self:Soak) -> list:
                 wrong.append(f"{run_id}: no evaluation of {sorted(lost)}")
         return wrong
     if what == "verify":
-        may_be_said = {run_id: "history is missing" for run_id, run in runs.items()
-                       if run["parent"] and run["parent"][0] not in runs}
+        may_be_said = {run_id: "history is missing" for run_id in runs if self.world.orphaned(run_id)}
         may_be_said |= {run_id: "killed in its first moment" for run_id, run in runs.items() if not run["logged"]}
         wrong = self.run(command("runs", "verify", "--json"), (0, 1) if may_be_said else (0,))
         return wrong + [f"{run_id}: {problems}" for run_id, problems in (self.printed() or {}).items()

@@ -188,7 +188,9 @@ class ConsistencyObjective(Objective):
                noise: torch.Tensor,     # standard normal, (B, C, H, W)
                timesteps: torch.Tensor, # int64 (B,)
                ) -> torch.Tensor:
-        "The loss of every sample, `(B,)` float32; with a critic, the sum of the pupil's and the critic's."
+        """The loss of every sample, `(B,)` float32; with a critic, the sum of the pupil's and the critic's.
+
+        Without gradients, as on held-out images, the consistency alone: a critic that still learns measures nothing."""
         total = self.scheduler.config.num_train_timesteps
         times = self.times.to(x0.device)
         piece = choose_piece(timesteps, total, len(times) - 1)
@@ -198,7 +200,8 @@ class ConsistencyObjective(Objective):
             return noisy - t * unet(noisy, t.flatten() * total, labels).float()
 
         noisy = (1 - t) * x0 + t * noise
-        share = 0.0 if self.critic is None else min(1.0, self.progress / self.critic_from) # of the critic
+        judged = self.critic is not None and torch.is_grad_enabled()
+        share = min(1.0, self.progress / self.critic_from) if judged else 0.0 # of the critic
         answer, losses = end_of_path(noisy, t), 0.0
         if share < 1:
             with torch.no_grad():
@@ -210,7 +213,7 @@ class ConsistencyObjective(Objective):
                 beyond = (target <= -1) & (answer < -1) | (target >= 1) & (answer > 1)
                 error = error.masked_fill(beyond, 0.0)
             losses = (1 - share) * ((error.square().flatten(1).mean(1) + 1e-4).sqrt() - 1e-2)
-        if self.critic is None:
+        if not judged:
             return losses
 
         num_labels = self.critic.by_label.num_embeddings

@@ -27,9 +27,11 @@ from torchvision.transforms.functional import to_tensor
 
 from ..checkpoint import load_pipeline
 from ..core import CcdiffError, atomic_write, check_choice, run_dir
-from ..data import ImageSet, load_images
+from ..data import ImageSet
 from ..evaluate.judge import LocalJudge
-from ..evaluate.metrics import PROTOCOL, Reference, measure
+from ..evaluate.evaluator import find_baseline
+from ..evaluate.metrics import PROTOCOL, measure
+from ..model.objective import Objective
 from ..model.pipeline import ClassConditionedPipeline
 from ..model.schedulers import make_scheduler
 from ..track.record import open_run
@@ -82,6 +84,7 @@ def train_recipe(
     cpu_seconds: float | None = None, # stop when this much CPU time is spent; None to train to the recipe's own end
     images: ImageSet | None = None,   # an ImageSet in place of the recipe's
     label: str | None = None,         # name of the recipe with its changes; None for recipe
+    objective: Objective | None = None, # as in Trainer; None for the recipe's own
     **changes,            # other fields of `TrainConfig`
 ) -> tuple:
     """`(pipeline, entry)`: the trained pipeline, and what it took.
@@ -105,7 +108,7 @@ def train_recipe(
         config = TrainConfig.preset(recipe, **options)
     began = time.process_time()
     callbacks = [StopAfter(cpu_seconds)] if cpu_seconds else []
-    trainer = Trainer(config, images, run=False, callbacks=callbacks)
+    trainer = Trainer(config, images, objective=objective, run=False, callbacks=callbacks)
     result = trainer.fit()
     entry = dict(
         recipe=label,
@@ -341,12 +344,6 @@ def sampler_arguments(
     return scheduler, entry["num_inference_steps"], entry["guidance_scale"], entry["guidance_interval"]
 
 # %% ../../nbs/testing/03_benchmarks.ipynb #55e102d8
-def _yardstick(dataset, data_dir=None):
-    "`(reference, judge)`: frozen ones for MNIST; for another set a reference of its training images and no judge."
-    if dataset == "mnist":
-        return "mnist", LocalJudge.load()
-    return Reference.fit(load_images(dataset, root=data_dir)), None
-
 def quality(
     out: str | Path,                  # the JSON file
     recipe: str,                      # a key of PRESETS
@@ -368,10 +365,10 @@ def quality(
         if pipeline is None:
             pipeline, entry = train_recipe(recipe, seed, cpu_seconds, **changes)
             own = pipeline.scheduler
-            reference, judge = _yardstick(entry["dataset"], changes.get("data_dir"))
+            base = find_baseline(changes.get("dataset", entry["dataset"]), root=changes.get("data_dir"))
         pipeline.scheduler = own
         images, labels, how = draw_samples(pipeline, *sampler_arguments(sampler), n)
-        found = score_samples(images, labels, reference, judge)
+        found = score_samples(images, labels, base.reference, base.judge)
         add_entry(out, {**entry, **how, **found, "command": command})
         shown = {k: v for k, v in found["metrics"].items() if k in ("agreement", "recall", "background")}
         shown |= {"times_perfect": found.get("times_perfect")}

@@ -99,6 +99,8 @@ def read_description(
                 check_int("number", number, least, None if least else len(names) - 1)
     except FileNotFoundError:
         if file.parent.is_dir() and any(not path.name.startswith(".") for path in file.parent.iterdir()):
+            if file.exists(): # another process has just begun the set; it wrote this first
+                return read_description(folder)
             raise CcdiffError(f"{file.parent} is there and not empty, and has no {DESCRIPTION}: it is not a folder of "
                               "samples. Give another one.") from None
         return None

@@ -21,8 +21,9 @@ from .train import open_for_scores
 from ..core import CcdiffError, atomic_write, check_int, run_dir, runs_dir
 
 # %% ../../nbs/commands/03_evaluate.ipynb #497fc668
-EPILOG = """exit codes: 0 complete; 2 something has to be changed first; 3 partial: answers are missing, run the same
-command again; 130 stopped by Ctrl-C: no answer is lost, run the same command again.
+EPILOG = """exit codes: 0 complete; 1 another of several processes has ended, or is silent; 2 something has to be
+changed first; 3 partial: answers are missing, run the same command again; 130 stopped by Ctrl-C: no answer is lost, run
+the same command again.
 
 examples:
   ccdiff-eval --from latest

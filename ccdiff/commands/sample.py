@@ -131,8 +131,9 @@ SOURCE = dict(dest="source", required=True, metavar="RUN[@STEP]|FOLDER",
 EPILOG = """commands:
   ccdiff-sample export --from RUN --out FOLDER                # a folder for people without ccdiff
 
-exit codes: 0 the picture is written and its path printed; 2 wrong option, or nothing to draw from (the reason is on the
-error stream); 130 stopped by Ctrl-C, and no half of a picture is written.
+exit codes: 0 the picture is written and its path printed; 1 another of several processes has ended, or is silent;
+2 wrong option, or nothing to draw from (the reason is on the error stream); 130 stopped by Ctrl-C, and no half of a
+picture is written.
 
 examples:
   ccdiff-sample --from mnist --labels 0-9 --out digits.png    # a network that comes with ccdiff

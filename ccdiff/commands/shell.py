@@ -171,7 +171,7 @@ def run(
 ) -> int:
     """Parse the command line and do the work; the exit code.
 
-    It is that of `work`, 2 for a `CcdiffError`, 130 for Ctrl-C, 143 for SIGTERM."""
+    It is that of `work`, 2 for a `CcdiffError` (1 if another process was lost), 130 for Ctrl-C, 143 for SIGTERM."""
     self.complete()
     args = self.parse_args(argv)
     as_json = getattr(args, "json", False)
@@ -187,7 +187,8 @@ def run(
             code, result = work(args)
     except (CcdiffError, KeyboardInterrupt) as end:
         if isinstance(end, CcdiffError):
-            if self.signal is None: return self.fail(end, everywhere=getattr(end, "in_each_process", False))
+            code, everywhere = getattr(end, "exit_code", 2), getattr(end, "in_each_process", False)
+            if self.signal is None: return self.fail(end, code, everywhere)
             end = "" # a library took the interruption for damage, and said so
         if os.environ.get("RANK", "0") == "0":
             print(f"\n{self.prog}: {self.in_shell_words(end) or 'interrupted'}", file=sys.stderr)

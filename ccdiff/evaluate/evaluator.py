@@ -43,6 +43,7 @@ from ..folders import resolve_checkpoint
 from ..model.pipeline import ClassConditionedPipeline
 from ..model.samples import SampleSet, describe_samples, weights_sha
 from ..plots import png, save_image
+from ..torch_utils import shared_cores
 from ..track.record import fetch_series
 from ..track.report import render_page
 from ..train.config import RECIPE, TrainConfig, sampling_recipe
@@ -634,12 +635,13 @@ def evaluate(
     self.check_classes(pipeline.unet.config.num_classes)
     given = {name: value for name, value in {"scheduler": scheduler, **sampling}.items() if value is not None}
     pipeline, settings = choose_sampler(pipeline, self.recipe, **given)
-    samples = draw_samples(pipeline, n_samples, folder, show_progress, state, **settings)
-    settings |= {"n_samples": n_samples, "scheduler": type(pipeline.scheduler).__name__,
-                 "weights": weights_sha(pipeline.unet), "device": pipeline.device.type}
     how = f"; given: {', '.join(given)}" if given else ", as the recipe samples"
-    return self.evaluate_images(samples.images, samples.labels.tolist(), step, title, describe_sampler(settings) + how,
-                                settings, folder)
+    with shared_cores.watched(pipeline.device):
+        samples = draw_samples(pipeline, n_samples, folder, show_progress, state, **settings)
+        settings |= {"n_samples": n_samples, "scheduler": type(pipeline.scheduler).__name__,
+                     "weights": weights_sha(pipeline.unet), "device": pipeline.device.type}
+        return self.evaluate_images(samples.images, samples.labels.tolist(), step, title,
+                                    describe_sampler(settings) + how, settings, folder)
 
 @patch
 def check_classes(

@@ -24,7 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -216,16 +216,19 @@ class AnswerStore:
             size = self.path.stat().st_size if self.path.is_file() else 0
             if 0 < size < 512: # SQLite would take it for an empty one
                 raise sqlite3.DatabaseError(f"it was cut off at {size} bytes, or is something else")
+            self._check_log()
             self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
             self._db.row_factory = sqlite3.Row
             self._db.execute("pragma journal_mode=wal")
+            self._db.execute("pragma wal_autocheckpoint=1") # nothing stands in the log alone
             if size:
                 self._check()
             self._db.executescript(_schema)
             if "sha256" not in {column["name"] for column in self._db.execute("pragma table_info(answers)")}:
                 self._db.execute("alter table answers add column sha256 text") # a store of version 0.2
         except CcdiffError:
-            self._db.close()
+            if hasattr(self, "_db"):
+                self._db.close()
             raise
         except (sqlite3.Error, UnicodeDecodeError, OSError) as e:
             if "malformed" in str(e) or isinstance(e, UnicodeDecodeError):
@@ -252,6 +255,25 @@ class AnswerStore:
         "The error for a store that says `what`."
         return CcdiffError(f"{self.path} is damaged ({printable(what)[:200]}); put a copy in its place, or move it "
                            "away, and its questions are asked again.")
+
+    def _read_alone(self, how):
+        "The keys of all answers, as a connection that changes nothing sees them; `None` if the file is not whole so."
+        try:
+            with closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?{how}", uri=True, timeout=60)) as db:
+                if db.execute("pragma integrity_check(1)").fetchone() != ("ok",):
+                    return None
+                return {key for key, in db.execute("select key from answers")}
+        except (sqlite3.Error, UnicodeDecodeError):
+            return None
+
+    def _check_log(self):
+        "`CcdiffError` if the log that a killed process has left would spoil the file, which is whole without it."
+        log = self.path.with_name(f"{self.path.name}-wal")
+        if log.is_file() and log.stat().st_size and (keys := self._read_alone("immutable=1")) is not None:
+            with_log = self._read_alone("mode=ro") # later than without: no answer is ever deleted
+            if with_log is None or keys - with_log:
+                raise CcdiffError(f"{log} does not belong to the answers in {self.path}, or is damaged; move it away: "
+                                  "all of them are in that file.")
 
     def _check(self):
         "`CcdiffError` if the file is damaged: an answer that cannot be found any more would be asked for again."

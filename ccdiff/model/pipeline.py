@@ -29,7 +29,7 @@ from .objective import prediction_type_of
 from .schedulers import build_scheduler, check_scheduler, set_timesteps, step_arguments
 from .unet import ClassConditionedUnet
 from ..plots import png
-from ..torch_utils import generator
+from ..torch_utils import generator, shared_cores
 
 # %% ../../nbs/model/03_pipeline.ipynb #22bea1d1
 class ClassConditionedPipeline(DiffusionPipeline):
@@ -108,6 +108,7 @@ def denoise(
     for i, t in enumerate(timesteps):
         if self.interrupt:
             break
+        began = shared_cores.clocks()
         noisy = scale_input(latents, t).to(self.unet.dtype)
         if self.guidance_scale != 1 and in_interval[i]:
             both = self.unet(torch.cat([noisy, noisy]), t, torch.cat([labels, null_labels]), return_dict=False)[0]
@@ -119,6 +120,7 @@ def denoise(
             self.num_evaluations += 1
 
         latents = self.scheduler.step(prediction, t, latents, **arguments, return_dict=False)[0]
+        shared_cores.worked(began)
 
         if callback is not None:
             tensors = {"latents": latents, "class_labels": labels}
@@ -354,7 +356,7 @@ def __call__(
     if device.type == "cpu":
         keep_memory()
 
-    with torch.no_grad(), _alone(self.scheduler), _evaluating(self.unet):
+    with torch.no_grad(), _alone(self.scheduler), _evaluating(self.unet), shared_cores.watched(device):
         share = 1 if image is None else strength
         begin = self.set_timesteps(num_inference_steps, share)
         arguments = step_arguments(self.scheduler, generators, eta)

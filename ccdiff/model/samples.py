@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 from ..core import CcdiffError, atomic_write, check_int, read_file
 from ..data import ImageSet, class_keys, denormalize
 from .pipeline import ClassConditionedPipeline, sample_images
-from ..torch_utils import choose_device, notice_lost_process, watch_processes
+from ..torch_utils import choose_device, notice_lost_process, shared_cores, watch_processes
 
 # %% ../../nbs/model/06_samples.ipynb #dfe8f9f3
 _plain = re.compile(r'(?![.])[^\x00-\x1f\x7f/\\:*?"<>|]{1,80}(?<![ .])')
@@ -99,6 +99,8 @@ def read_description(
                 check_int("number", number, least, None if least else len(names) - 1)
     except FileNotFoundError:
         if file.parent.is_dir() and any(not path.name.startswith(".") for path in file.parent.iterdir()):
+            if file.exists(): # another process has just begun the set; it wrote this first
+                return read_description(folder)
             raise CcdiffError(f"{file.parent} is there and not empty, and has no {DESCRIPTION}: it is not a folder of "
                               "samples. Give another one.") from None
         return None
@@ -259,7 +261,8 @@ def draw(
     rank, processes = (0, 1) if state is None else (state.process_index, state.num_processes)
     done = len(self) - sum(map(len, batches))
     kept = "; what was drawn is kept, and the same command goes on"
-    with tqdm(total=len(self), initial=done, unit="image", disable=rank > 0 or not show_progress) as bar:
+    bar = tqdm(total=len(self), initial=done, unit="image", disable=rank > 0 or not show_progress)
+    with bar, shared_cores.watched(pipeline.device):
         try:
             meet(state) # nobody writes before all have looked
             for k in range(0, len(batches), processes):

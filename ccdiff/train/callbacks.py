@@ -35,7 +35,8 @@ from ..track.run import Run
 from ..track.sinks import check_trackers
 from .config import TrainConfig, sampling_recipe
 from .graphs import Batch
-from .setup import load_split, sleep_while_waiting
+from .setup import load_split
+from ..torch_utils import shared_cores
 from ..watcher import TorchWatcher, WatchLog
 
 # %% ../../nbs/train/03_callbacks.ipynb #5cc3134f
@@ -645,34 +646,22 @@ class StopOnSignal(Callback):
 # %% ../../nbs/train/03_callbacks.ipynb #d95bc619
 class ShareCores(Callback):
     "On a CPU: once other processes want the cores, lets the threads sleep while they wait for each other."
-    watching = False # outside fit, as when train_step is called by hand
 
     def before_fit(self, trainer: "Trainer"):
-        "Begin to watch, if there are several threads."
-        self.stack, self.seconds, self.cpu_seconds = ExitStack(), 0.0, 0.0
-        self.watching = trainer.accelerator.device.type == "cpu" and trainer.environment["threads"] > 1
+        "Begin to watch."
+        self.stack = ExitStack()
+        self.stack.enter_context(shared_cores.watched(trainer.accelerator.device))
 
     def before_step(self, trainer: "Trainer"):
-        "Read both clocks."
-        self.began, self.cpu_began = time.perf_counter(), time.thread_time()
+        "Read the clocks."
+        self.began = shared_cores.clocks()
 
     def before_update(self, trainer: "Trainer", batch: Batch, losses: torch.Tensor, metrics: dict):
-        "Compare them, after a second of steps."
-        if not self.watching: return
-        self.seconds += time.perf_counter() - self.began
-        self.cpu_seconds += time.thread_time() - self.cpu_began
-        if self.seconds < 1: return
-        if self.cpu_seconds < self.seconds / 2: self.share(trainer)
-        self.seconds = self.cpu_seconds = 0.0
-
-    def share(self,
-              trainer: "Trainer"): # inside fit
-        "Let the threads sleep while they wait, to the end of `fit`."
-        self.watching = False
-        self.stack.enter_context(sleep_while_waiting(trainer.environment["threads"]))
+        "Report the work."
+        shared_cores.worked(self.began)
 
     def after_fit(self, trainer: "Trainer", error: BaseException | None):
-        "Let them spin again."
+        "Let the threads spin again."
         self.stack.close()
 
 # %% ../../nbs/train/03_callbacks.ipynb #8431f26f

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['MOST_THREADS', 'load_split', 'build_unet', 'make_objective', 'Muon', 'make_muon', 'make_optimizer',
-           'make_lr_schedule', 'choose_threads', 'use_threads', 'sleep_while_waiting', 'choose_precision',
-           'make_accelerator', 'Float32Attention', 'run_on_main', 'compile_model', 'describe_environment',
-           'warn_not_exact', 'find_start', 'check_resumable']
+           'make_lr_schedule', 'choose_threads', 'use_threads', 'choose_precision', 'make_accelerator',
+           'Float32Attention', 'run_on_main', 'compile_model', 'describe_environment', 'warn_not_exact', 'find_start',
+           'check_resumable']
 
 # %% ../../nbs/train/01_setup.ipynb #ccddf0f9
 import contextlib
@@ -192,35 +192,6 @@ def use_threads(
     torch.set_num_threads(n)
     try: yield
     finally: torch.set_num_threads(before)
-
-# %% ../../nbs/train/01_setup.ipynb #9066bcac
-@contextlib.contextmanager
-def sleep_while_waiting(
-    n: int, # CPU threads that torch has
-):
-    """Let torch's threads sleep while they wait for each other inside the block; the bits of what they compute stay.
-
-    A step becomes a little slower on an idle machine, and many times faster on a busy one. GNU's OpenMP only, and up
-    to 64 idle threads: otherwise nothing changes."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    idle = max(2, cores - n + 2) # one of them is not counted, and there must be one more than cores
-    if idle > 64:
-        yield
-        return
-    begun, done = threading.Event(), threading.Event()
-    def own_idle_threads():
-        torch.set_num_threads(idle)
-        torch.zeros(2**22).sum() # makes them
-        begun.set()
-        done.wait()
-    thread = threading.Thread(target=own_idle_threads, daemon=True)
-    thread.start()
-    begun.wait()
-    torch.set_num_threads(n) # threads that are begun from now on
-    try: yield
-    finally:
-        done.set()
-        thread.join()
 
 # %% ../../nbs/train/01_setup.ipynb #6168b116
 def choose_precision(

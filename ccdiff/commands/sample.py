@@ -88,7 +88,8 @@ def draw(
     per_class = 8 if args.per_class is None else check_int("per_class", args.per_class, 1, 1000)
     pipeline, rows, recipe, checkpoint, _ = find_sampler(args, state)
     labels = [label for label in rows for _ in range(per_class)]
-    images = sample_images(pipeline, labels, batch_size=args.batch_size, show_progress=wants_progress(args), **recipe)
+    images = sample_images(pipeline, labels, batch_size=args.batch_size, show_progress=wants_progress(args),
+                           mixed_precision=args.mixed_precision, **recipe)
     scale = max(1, 56 // images.shape[-1]) # tiles about 56 pixels wide
     names = pipeline.config.id2label
     picture = save_image(image_grid(denormalize(images), labels, per_class, names, scale=scale), out)
@@ -114,7 +115,8 @@ def draw_set(
     state, out = join_processes(), Path(args.out or "samples").expanduser().absolute()
     pipeline, labels, recipe, checkpoint, config = find_sampler(args, state)
     batch_size = 256 if args.batch_size is None else args.batch_size
-    about = describe_samples(pipeline, args.num_images, labels, batch_size=batch_size, **recipe)
+    about = describe_samples(pipeline, args.num_images, labels, batch_size=batch_size,
+                             mixed_precision=args.mixed_precision, **recipe)
     names = ("dataset", "image_size", "background", "fit", "skip_damaged")
     trained_on = {name: config[name] for name in names if config.get(name) is not None}
     SampleSet(out, about | {"trained_on": trained_on}).draw(pipeline, state, wants_progress(args))
@@ -169,6 +171,9 @@ def build_parser() -> Parser:
     p.add_argument("--seed", type=int, metavar="N", help="same seed, same images (default: the run's own, or 0)")
     p.add_argument("--batch-size", type=int, metavar="N",
                    help="images drawn at a time; less memory, but other last bits (default: 256)")
+    p.add_argument("--mixed-precision", choices=("no", "bf16", "auto"), default="no",
+                   help="bf16: compute in bfloat16, which is faster where the device has it natively, with other last "
+                        "bits; auto: bf16 there (default: no)")
     p.add_argument("--device", metavar="NAME", help="cpu, cuda, mps or auto (default: auto)")
     p.add_argument("--out", metavar="FILE|FOLDER",
                    help="the picture to write, or the folder to fill with --num-images; folders above it are made "

@@ -29,7 +29,7 @@ from .objective import prediction_type_of
 from .schedulers import build_scheduler, check_scheduler, set_timesteps, step_arguments
 from .unet import ClassConditionedUnet
 from ..plots import png
-from ..torch_utils import generator, shared_cores
+from ..torch_utils import choose_precision, generator, shared_cores
 
 # %% ../../nbs/model/03_pipeline.ipynb #22bea1d1
 class ClassConditionedPipeline(DiffusionPipeline):
@@ -445,12 +445,16 @@ def sample_images(
     show_progress: bool = False,   # one progress bar over all
     guidance_interval: tuple = (0.0, 1.0), # guide between these fractions of the training timesteps only
     indices: range | list | None = None, # which images of the set these are; None for the first N
+    mixed_precision: str = "no", # "bf16": the network computes in bfloat16; "auto": where that is native; or "no"
 ) -> torch.Tensor:
     "Images float32 `(N, C, H, W)` in [-1, 1] on the CPU, one per label. `CcdiffError` for what cannot be drawn."
+    check_choice("mixed_precision", mixed_precision, ("no", "bf16", "auto"))
+    half = choose_precision(pipeline.device, mixed_precision) == "bf16"
     generators = image_generators(check_int("seed", seed), range(len(labels)) if indices is None else indices)
-    output = pipeline(labels, num_inference_steps=num_inference_steps, generator=generators,
-                      guidance_scale=guidance_scale, guidance_interval=guidance_interval, chunk_size=batch_size,
-                      show_progress=show_progress)
+    with torch.autocast(pipeline.device.type, torch.bfloat16, enabled=half):
+        output = pipeline(labels, num_inference_steps=num_inference_steps, generator=generators,
+                          guidance_scale=guidance_scale, guidance_interval=guidance_interval, chunk_size=batch_size,
+                          show_progress=show_progress)
     return output.images.float().cpu() * 2 - 1
 
 # %% ../../nbs/model/03_pipeline.ipynb #c1f0aa16

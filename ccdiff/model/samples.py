@@ -27,7 +27,8 @@ from tqdm.auto import tqdm
 from ..core import CcdiffError, atomic_write, check_int, read_file
 from ..data import ImageSet, class_keys, denormalize
 from .pipeline import ClassConditionedPipeline, sample_images
-from ..torch_utils import choose_device, notice_lost_process, shared_cores, watch_processes
+from ..torch_utils import (choose_device, choose_precision, notice_lost_process, shared_cores,
+                                watch_processes)
 
 # %% ../../nbs/model/06_samples.ipynb #dfe8f9f3
 _plain = re.compile(r'(?![.])[^\x00-\x1f\x7f/\\:*?"<>|]{1,80}(?<![ .])')
@@ -64,6 +65,7 @@ def describe_samples(
     guidance_scale: float = 1.0,   # as in sample_images
     guidance_interval: tuple = (0.0, 1.0), # as in sample_images
     batch_size: int = 256,         # how many are drawn at a time, at least 1
+    mixed_precision: str = "no",   # as in sample_images
 ) -> dict:
     "What `samples.json` holds. `CcdiffError` for numbers out of range and for classes that the network does not know."
     names, unet = list(pipeline.config.id2label.values()), pipeline.unet.config
@@ -75,7 +77,8 @@ def describe_samples(
         "guidance_interval": guidance_interval, "scheduler": type(pipeline.scheduler).__name__,
         "scheduler_config": {k: v for k, v in pipeline.scheduler.config.items() if not k.startswith("_")},
         "weights": weights_sha(pipeline.unet), "device": pipeline.device.type,
-        "batch_size": check_int("batch_size", batch_size, 1)}
+        "batch_size": check_int("batch_size", batch_size, 1),
+        "mixed_precision": choose_precision(pipeline.device, mixed_precision)}
     return json.loads(json.dumps(about, default=str)) # as it is read back: lists in place of tuples
 
 # %% ../../nbs/model/06_samples.ipynb #ba79498c
@@ -87,7 +90,7 @@ def read_description(
     `CcdiffError` if it holds something else, or the file cannot be read."""
     file = Path(folder) / DESCRIPTION
     try:
-        about = json.loads(read_file(file, 2**20))
+        about = {"mixed_precision": "no"} | json.loads(read_file(file, 2**20)) # which early sets do not say
         c, height, width = about["image_shape"]
         names = about["class_names"]
         known = about["format"] == FORMAT and c in (1, 3) and height == width and 1 <= height <= 4096
@@ -195,7 +198,7 @@ def draw_batch(
     batch: range, # the numbers of the images
 ) -> torch.Tensor:
     "Images uint8 `(B, C, H, W)` in [0, 255] on the CPU. `CcdiffError` for settings that cannot be drawn with."
-    names = ("num_inference_steps", "seed", "guidance_scale", "guidance_interval")
+    names = ("num_inference_steps", "seed", "guidance_scale", "guidance_interval", "mixed_precision")
     drawn = sample_images(pipeline, [self.label(i) for i in batch], batch_size=len(batch), indices=batch,
                           **{name: self.about[name] for name in names})
     return denormalize(drawn)

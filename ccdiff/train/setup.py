@@ -4,9 +4,8 @@
 
 # %% auto #0
 __all__ = ['MOST_THREADS', 'load_split', 'build_unet', 'make_objective', 'Muon', 'make_muon', 'make_optimizer',
-           'make_lr_schedule', 'choose_threads', 'use_threads', 'choose_precision', 'make_accelerator',
-           'Float32Attention', 'run_on_main', 'compile_model', 'describe_environment', 'warn_not_exact', 'find_start',
-           'check_resumable']
+           'make_lr_schedule', 'choose_threads', 'use_threads', 'make_accelerator', 'Float32Attention', 'run_on_main',
+           'compile_model', 'describe_environment', 'warn_not_exact', 'find_start', 'check_resumable']
 
 # %% ../../nbs/train/01_setup.ipynb #ccddf0f9
 import contextlib
@@ -41,7 +40,7 @@ from ..model.consistency import ConsistencyObjective
 from ..model.objective import Objective
 from ..model.schedulers import make_scheduler
 from ..model.unet import ClassConditionedUnet
-from ..torch_utils import choose_device, notice_lost_process, watch_processes
+from ..torch_utils import choose_device, choose_precision, notice_lost_process, watch_processes
 from .config import RESUMABLE, TrainConfig
 
 # %% ../../nbs/train/01_setup.ipynb #e89f4d26
@@ -193,17 +192,6 @@ def use_threads(
     try: yield
     finally: torch.set_num_threads(before)
 
-# %% ../../nbs/train/01_setup.ipynb #6168b116
-def choose_precision(
-    device: torch.device, # where to compute
-) -> str:
-    """What `mixed_precision="auto"` stands for there: bf16 where it is native, else no."""
-    if device.type == "cuda": return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
-    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"): return "no"
-    capabilities = torch.cpu.get_capabilities()
-    native = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
-    return "bf16" if native else "no"
-
 # %% ../../nbs/train/01_setup.ipynb #5206a800
 def make_accelerator(
     config: TrainConfig, # device, mixed_precision, batch_size and gradient_accumulation_steps
@@ -217,7 +205,7 @@ def make_accelerator(
     if PartialState._shared_state and PartialState().num_processes == 1:
         AcceleratorState._reset_state(reset_partial_state=True)
     if device.type == "cuda" and device.index is not None: torch.cuda.set_device(device)
-    precision = choose_precision(device) if config.mixed_precision == "auto" else config.mixed_precision
+    precision = choose_precision(device, config.mixed_precision)
     with notice_lost_process():
         accelerator = Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
         if accelerator.num_processes > 1: watch_processes()

@@ -27,12 +27,12 @@ from torchvision.transforms.functional import to_tensor
 
 from ..checkpoint import load_pipeline
 from ..core import CcdiffError, atomic_write, check_choice, run_dir
-from ..data import ImageSet
+from ..data import ImageSet, denormalize
 from ..evaluate.judge import LocalJudge
 from ..evaluate.evaluator import find_baseline
 from ..evaluate.metrics import PROTOCOL, measure
 from ..model.objective import Objective
-from ..model.pipeline import ClassConditionedPipeline
+from ..model.pipeline import ClassConditionedPipeline, sample_images
 from ..model.schedulers import make_scheduler
 from ..track.record import open_run
 from ..train.callbacks import Callback
@@ -134,6 +134,7 @@ def draw_samples(
     guidance_interval=(0.0, 1.0),       # where to guide
     n: int = 2000,                      # images in all
     seed: int = 1000,                   # of the images' noise
+    mixed_precision: str = "no",        # as in sample_images
 ) -> tuple:
     """`(images, labels, how)`: uint8 `(n, C, H, W)` and int64 `(n,)` on the CPU, and how they were drawn.
     `nfe` is network evaluations an image."""
@@ -141,9 +142,8 @@ def draw_samples(
         pipeline.use_scheduler(scheduler)
     labels = torch.arange(n) % pipeline.unet.config.num_classes
     began = time.process_time()
-    drawn = pipeline(labels, num_inference_steps=num_inference_steps, seed=seed, guidance_scale=guidance_scale,
-                     guidance_interval=tuple(guidance_interval), output_type="pt", show_progress=False).images
-    images = (drawn.cpu() * 255).round().byte()
+    images = denormalize(sample_images(pipeline, labels, num_inference_steps, seed, guidance_scale,
+                                       guidance_interval=tuple(guidance_interval), mixed_precision=mixed_precision))
     how = dict(
         sampler=scheduler or "own",
         num_inference_steps=num_inference_steps,
@@ -152,6 +152,7 @@ def draw_samples(
         nfe=pipeline.num_evaluations,
         n=n,
         sample_seed=seed,
+        mixed_precision=mixed_precision,
         sampling_cpu_seconds=round(time.process_time() - began, 1),
     )
     return images, labels, how
@@ -352,6 +353,7 @@ def quality(
     samplers=(),                      # texts as parse_sampler reads them; () for one at 8 steps without guidance
     n: int = 2000,                    # images to measure
     command: str = "",                # how to do it again
+    drawn_in: str = "no",             # mixed_precision of sample_images
     **changes,         # fields of `TrainConfig`, and `label`
 ):
     """Train one recipe with one seed, measure it with every sampler, and add an entry for each to `out`.
@@ -359,7 +361,8 @@ def quality(
     pipeline = None
     for text in samplers or ("own:8",):
         sampler = parse_sampler(text)
-        wanted = {**sampler, "recipe": changes.get("label") or recipe, "seed": seed, "n": n, "protocol": PROTOCOL}
+        wanted = {**sampler, "recipe": changes.get("label") or recipe, "seed": seed, "n": n, "protocol": PROTOCOL,
+                  "mixed_precision": drawn_in}
         if any(all(e.get(k) == v for k, v in wanted.items()) for e in read_entries(out)):
             continue
         if pipeline is None:
@@ -367,7 +370,7 @@ def quality(
             own = pipeline.scheduler
             base = find_baseline(changes.get("dataset", entry["dataset"]), root=changes.get("data_dir"))
         pipeline.scheduler = own
-        images, labels, how = draw_samples(pipeline, *sampler_arguments(sampler), n)
+        images, labels, how = draw_samples(pipeline, *sampler_arguments(sampler), n, mixed_precision=drawn_in)
         found = score_samples(images, labels, base.reference, base.judge)
         add_entry(out, {**entry, **how, **found, "command": command})
         shown = {k: v for k, v in found["metrics"].items() if k in ("agreement", "recall", "background")}
@@ -389,6 +392,7 @@ def _parser():
     q.add_argument("--sampler", action="append", default=[],
                    help="NAME:STEPS[:GUIDANCE[:LOW,HIGH]], own:8 by default; may be given several times")
     q.add_argument("--n", type=int, default=2000, help="images to measure")
+    q.add_argument("--drawn-in", choices=("no", "bf16"), default="no", help="precision of the network while it draws")
     q.add_argument("--set", action="append", default=[], metavar="FIELD=JSON",
                    help="another value for a field of TrainConfig")
     q.add_argument("--label", help="name of the recipe in the file; needed with --set")
@@ -420,8 +424,9 @@ def _run_quality(args, argv):
         changes.setdefault("data_dir", os.environ["CCDIFF_MNIST"])
     torch.set_num_threads(args.threads)
     words = [Path(word).name if word == args.out else word for word in argv]
-    quality(args.out, args.recipe, args.seed, args.cpu_seconds, args.sampler, args.n, label=args.label,
-            threads=args.threads, command=f"python -m ccdiff.testing.benchmarks {shlex.join(words)}", **changes)
+    command = f"python -m ccdiff.testing.benchmarks {shlex.join(words)}"
+    quality(args.out, args.recipe, args.seed, args.cpu_seconds, args.sampler, args.n, command, args.drawn_in,
+            label=args.label, threads=args.threads, **changes)
 
 # %% ../../nbs/testing/03_benchmarks.ipynb #d532dc10
 def main(

@@ -646,6 +646,7 @@ class StopOnSignal(Callback):
 # %% ../../nbs/train/03_callbacks.ipynb #d95bc619
 class ShareCores(Callback):
     "On a CPU: once other processes want the cores, lets the threads sleep while they wait for each other."
+    began = None # outside fit, as when train_step is called by hand
 
     def before_fit(self, trainer: "Trainer"):
         "Begin to watch."
@@ -658,7 +659,7 @@ class ShareCores(Callback):
 
     def before_update(self, trainer: "Trainer", batch: Batch, losses: torch.Tensor, metrics: dict):
         "Report the work."
-        shared_cores.worked(self.began)
+        if self.began: shared_cores.worked(self.began)
 
     def after_fit(self, trainer: "Trainer", error: BaseException | None):
         "Let the threads spin again."

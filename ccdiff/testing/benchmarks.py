@@ -172,8 +172,10 @@ def score_samples(
     real = {name: round(m.real, 5) for name, m in found.items() if m.real is not None}
     score = dict(protocol=PROTOCOL, metrics=metrics, real=real)
     if fd.times_perfect is not None:
-        score |= dict(times_perfect=round(fd.times_perfect, 4), times_real=round(fd.times_real, 4),
-                      ci95=[round(bound / fd.perfect, 4) for bound in fd.ci95])
+        interval = [round(bound / fd.perfect, 4) for bound in fd.ci95]
+        score |= dict(times_perfect=round(fd.times_perfect, 4), ci95=interval)
+    if fd.times_real is not None: # there were enough held-out images
+        score |= dict(times_real=round(fd.times_real, 4))
     return score
 
 # %% ../../nbs/testing/03_benchmarks.ipynb #af61fa18

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MAX_STEP', 'MAX_FILE', 'RECORD', 'Histogram', 'File', 'plain_step', 'step_text', 'plain_metric', 'plain_text',
            'plain_config', 'unnest', 'plain_values', 'plain_histogram', 'FileItem', 'store_file', 'RecordConnection',
-           'EmptyRecord', 'LocalStore', 'Segment', 'open_run', 'edit_record', 'list_runs', 'fetch_metrics',
+           'EmptyRecord', 'LocalStore', 'Segment', 'open_run', 'has_begun', 'edit_record', 'list_runs', 'fetch_metrics',
            'fetch_history', 'fetch_series', 'last_step', 'last_steps', 'list_attributes', 'fetch_runs_table',
            'download_files', 'verify_record']
 
@@ -896,6 +896,20 @@ def open_run(
     return LocalStore(path, "resume" if resume else "fork" if fork else "new", resume_step)
 
 # %% ../../nbs/track/00_record.ipynb #ff4ab6aa
+def has_begun(
+    run_id: str,                    # the run's id
+    root: str | Path | None = None, # the runs directory; None for the default
+) -> bool:
+    "Whether the run has a record; the file of a run that was killed in its first moment is empty, and is none."
+    path = run_dir(run_id, root) / RECORD
+    try:
+        with _open_record(path):
+            return True
+    except EmptyRecord:
+        return False
+    except CcdiffError: # what is wrong with it is said when it is opened
+        return path.exists()
+
 @contextmanager
 def edit_record(
     run_id: str,                     # the run's id

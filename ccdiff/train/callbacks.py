@@ -30,7 +30,7 @@ from ..evaluate.metrics import measure
 from ..folders import in_box
 from ..model.objective import draw_batch_noise
 from ..model.pipeline import ClassConditionedPipeline, sample_images
-from ..track.record import RECORD
+from ..track.record import RECORD, has_begun
 from ..track.run import Run
 from ..track.sinks import check_trackers
 from .config import TrainConfig, sampling_recipe
@@ -156,15 +156,15 @@ class Track(Callback):
 
     def _history(self, trainer: "Trainer"):
         "Where the run's history comes from. A record that exists is continued, its points after `trainer.step` hidden."
-        resumed = trainer.config.neptune_mode == "resume"
-        exists = (run_dir(trainer.run_id) / RECORD).exists()
-        if exists and not resumed and not trainer.history:
+        resumed, begun = trainer.config.neptune_mode == "resume", has_begun(trainer.run_id)
+        if begun and not resumed and not trainer.history:
             warnings.warn(f"run {trainer.run_id!r} has a record but no checkpoint; "
                           f"it begins again at step {trainer.step + 1}", stacklevel=5)
-        if exists or resumed: return dict(resume=True, resume_step=trainer.step)
+        history = dict(resume=True, resume_step=trainer.step) if begun or resumed else {}
         parent = trainer.parent
-        if parent is None or in_box(parent["run_id"]): return {} # a network that comes with ccdiff has no record
-        return dict(fork_run_id=parent["run_id"], fork_step=parent["step"])
+        if not begun and parent and not in_box(parent["run_id"]): # a network that comes with ccdiff has no record
+            history |= dict(fork_run_id=parent["run_id"], fork_step=parent["step"])
+        return history
 
     def describe(self,
                  trainer: "Trainer", # before its first step

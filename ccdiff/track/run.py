@@ -95,7 +95,7 @@ class Run:
             self.store = open_run(self.run_id, resume, resume_step, fork_run_id, fork_step, project=self.project,
                                   root=log_directory, **what)
         except (OSError, sqlite3.Error) as error:
-            self._failed(f"opening {self.path / RECORD}", error, "nothing is recorded")
+            self._failed(f"opening {self.path / RECORD}", error)
             return
         self.project = project or self.store.meta.get("project") or self.project  # a resumed run keeps its own
         try:
@@ -121,7 +121,7 @@ def _open_sinks(self:Run, log_with, keywords, resume, root):
     self.sinks = make_sinks(self.mode, self.run_id, self.project, self.path, log_with, keywords, **history)
 
 @patch
-def _failed(self:Run, what, error, then="training goes on, and further failures are only counted"):
+def _failed(self:Run, what, error):
     "Log the first failure of a kind, count the others."
     if strict():
         raise error
@@ -130,7 +130,8 @@ def _failed(self:Run, what, error, then="training goes on, and further failures 
     if failures["count"] == 1:
         known = isinstance(error, (OSError, sqlite3.Error, CcdiffError))  # anything else may be a bug
         trace = "" if known else "\n" + "".join(traceback.format_exception(error)).rstrip()
-        _log.warning("Tracking: %s failed (%s); %s.%s", what, failures["error"], then, trace)
+        _log.warning("Tracking: %s failed (%s); training goes on, and further failures are only counted.%s", what,
+                     failures["error"], trace)
 
 @patch
 def _send(self:Run, call, *args):

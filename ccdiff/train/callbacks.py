@@ -126,11 +126,10 @@ class Track(Callback):
         self.run = run
 
     def before_fit(self, trainer: "Trainer"):
-        """Open the run, and log the configuration, the environment and the images. `CcdiffError` in every process if
-        its record cannot be opened."""
-        opened = []
-        if self.run is None: trainer.on_main(lambda: opened.append(self._open(trainer)))
-        trainer.run = Guarded(opened[0] if opened else self.run)
+        "Open the run, and log the configuration, the environment and the images."
+        opened = self.run
+        if opened is None and trainer.accelerator.is_main_process: opened = self._open(trainer)
+        trainer.run = Guarded(opened)
         trainer.run.log_configs(self.describe(trainer))
         trainer.run.log_configs({f"environment/{name}": value for name, value in trainer.environment.items()})
         trainer.run.log_configs({"images/summary": trainer.images.summary(),
@@ -140,19 +139,14 @@ class Track(Callback):
                                      "config/lr_schedule/total_steps": trainer.schedule_steps})
 
     def _open(self, trainer: "Trainer"):
-        "The run of the training."
-        config, record = trainer.config, run_dir(trainer.run_id) / RECORD
+        "The run of the training, or None if it cannot be opened."
+        config = trainer.config
         try:
-            run = Run(run_id=trainer.run_id, project=config.neptune_project, experiment_name=config.neptune_experiment,
-                      log_with=config.log_with, **self._history(trainer))
-            failed = run.health()["failures"].get(f"opening {record}")
+            return Run(run_id=trainer.run_id, project=config.neptune_project, experiment_name=config.neptune_experiment,
+                       log_with=config.log_with, **self._history(trainer))
         except Exception as e:
-            failed = {"error": str(e) if isinstance(e, CcdiffError) else f"{type(e).__name__}: {e}"}
-        if failed:
-            advice = f" Mend that, or move {record} away: then a new one begins here." if record.exists() else ""
-            raise CcdiffError(f"nothing was trained, since the record cannot be opened: {failed['error'].rstrip('.')}."
-                              f"{advice}")
-        return run
+            trainer.not_recorded = f"{type(e).__name__}: {e}"
+            warnings.warn(f"tracking is off: {trainer.not_recorded}", stacklevel=3)
 
     def _history(self, trainer: "Trainer"):
         "Where the run's history comes from. A record that exists is continued, its points after `trainer.step` hidden."

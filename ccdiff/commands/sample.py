@@ -81,6 +81,7 @@ def draw(
     from ccdiff.model.pipeline import sample_images
     from ccdiff.model.samples import join_processes
     from ccdiff.plots import check_image_path, save_image
+    from ccdiff.torch_utils import choose_precision
 
     state = join_processes()
     if state is not None and not state.is_main_process: return 0, None
@@ -95,7 +96,8 @@ def draw(
     picture = save_image(image_grid(denormalize(images), labels, per_class, names, scale=scale), out)
     print(picture)
     scheduler = type(pipeline.scheduler).__name__
-    return 0, {"files": [picture], "checkpoint": checkpoint, "labels": labels, "scheduler": scheduler, **recipe}
+    return 0, {"files": [picture], "checkpoint": checkpoint, "labels": labels, "scheduler": scheduler,
+               "mixed_precision": choose_precision(pipeline.device, args.mixed_precision), **recipe}
 
 def wants_progress(
     args: argparse.Namespace, # parsed arguments
@@ -123,7 +125,7 @@ def draw_set(
     if state is not None and not state.is_main_process: return 0, None
     print(out)
     return 0, {"folder": out, "num_images": args.num_images, "checkpoint": checkpoint, "labels": labels,
-               "scheduler": about["scheduler"], **recipe}
+               "scheduler": about["scheduler"], "mixed_precision": about["mixed_precision"], **recipe}
 
 # %% ../../nbs/commands/01_sample.ipynb #2971197b
 SOURCE = dict(dest="source", required=True, metavar="RUN[@STEP]|FOLDER",

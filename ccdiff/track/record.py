@@ -895,7 +895,7 @@ def open_run(
         raise CcdiffError(f"run {run_id!r} exists; resume it, fork it, or give this one another run_id.") from None
     return LocalStore(path, "resume" if resume else "fork" if fork else "new", resume_step)
 
-# %% ../../nbs/track/00_record.ipynb #ff4ab6aa
+# %% ../../nbs/track/00_record.ipynb #29d7a851
 def has_begun(
     run_id: str,                    # the run's id
     root: str | Path | None = None, # the runs directory; None for the default
@@ -910,6 +910,7 @@ def has_begun(
     except CcdiffError: # what is wrong with it is said when it is opened
         return path.exists()
 
+# %% ../../nbs/track/00_record.ipynb #ff4ab6aa
 @contextmanager
 def edit_record(
     run_id: str,                     # the run's id

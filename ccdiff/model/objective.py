@@ -4,13 +4,15 @@
 
 # %% auto #0
 __all__ = ['PREDICTION_TYPES', 'TIMESTEP_SAMPLINGS', 'prediction_type_of', 'alpha_sigma', 'add_noise', 'training_target',
-           'x0_estimate', 'Objective', 'snr_weights', 'bounded_error', 'BatchNoise', 'draw_batch_noise', 'drop_labels']
+           'x0_estimate', 'Objective', 'snr_weights', 'bounded_error', 'BatchNoise', 'draw_batch_noise', 'drop_labels',
+           'couple_noise']
 
 # %% ../../nbs/model/01_objective.ipynb #a00b6057
 from dataclasses import dataclass
 
 import torch
 from diffusers import SchedulerMixin
+from scipy.optimize import linear_sum_assignment
 from torch import nn
 
 from ..core import check_choice, check_int, check_number
@@ -229,3 +231,20 @@ def drop_labels(
 ) -> torch.Tensor:
     "int64 `(B,)`: `labels`, with the null label where `drop` is set."
     return torch.where(drop, torch.full_like(labels, null_label), labels)
+
+# %% ../../nbs/model/01_objective.ipynb #c0a91e02
+def couple_noise(
+    x0: torch.Tensor,     # clean images, (N, C, H, W)
+    labels: torch.Tensor, # int64 (N,): their classes
+    noise: torch.Tensor,  # standard normal, (N, C, H, W)
+) -> torch.Tensor:
+    """`noise` `(N, C, H, W)` in another order, so that within each class it lies near the images.
+
+    The sum of squared distances is the least there is: minibatch optimal transport (Pooladian et al. 2023)."""
+    coupled = torch.empty_like(noise)
+    for label in labels.unique():
+        members = (labels == label).nonzero().flatten()
+        products = x0[members].flatten(1) @ noise[members].flatten(1).T # the larger, the nearer
+        _, order = linear_sum_assignment(products.cpu().numpy(), maximize=True)
+        coupled[members] = noise[members[torch.as_tensor(order, device=members.device)]]
+    return coupled

@@ -163,6 +163,7 @@ class TrainConfig:
     flow_shift: Positive = 1.0        # with flow_prediction: above 1, sampling takes more of its steps at high noise
     timestep_sampling: Literal["uniform", "stratified", "logit_normal"] = "uniform" # how training timesteps are drawn
     timestep_shift: Positive = 1.0    # above 1, train more at high noise
+    coupled_batches: CountOrZero = 0  # pair noise and images within each class, over N batches at a time; 0 for blindly
     bounded_loss: bool = False        # ignore errors beyond black or white, which sampling clips anyway
     snr_gamma: Positive | None = None # cap of min-SNR loss weights, usually 5; default: all timesteps count alike
     class_dropout_prob: Probability = 0.0 # share of labels hidden in training; above 0 the network can be guided
@@ -215,6 +216,9 @@ class TrainConfig:
         if self.flow_shift != 1 and self.prediction_type != "flow_prediction":
             raise CcdiffError(f"flow_shift={self.flow_shift} has no effect with "
                               f"prediction_type={self.prediction_type!r}.")
+        if self.coupled_batches and self.prediction_type != "flow_prediction":
+            raise CcdiffError(f"coupled_batches={self.coupled_batches} needs prediction_type='flow_prediction': the "
+                              f"samplers of {self.prediction_type!r} take the noise to be independent of the image.")
         if self.objective == "prediction":
             for name, plain in (("teacher_guidance", 1.0), ("critic_from", 0.3)):
                 if getattr(self, name) != plain:

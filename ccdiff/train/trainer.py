@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -26,7 +26,7 @@ from ..core import CcdiffError
 from ..data import ImageSet, batch_indices, normalize, steps_per_epoch
 from ..folders import (RunLock, checkpoint_step, create_checkpoint_path, list_checkpoints, prune_checkpoints,
                             supersede_checkpoints, verify_checkpoint, write_parent)
-from ..model.objective import Objective, draw_batch_noise, drop_labels, prediction_type_of
+from ..model.objective import Objective, couple_noise, draw_batch_noise, drop_labels, prediction_type_of
 from ..model.pipeline import ClassConditionedPipeline
 from ..model.unet import ClassConditionedUnet
 from ..plots import COLORS, figure, log_axis, png, side_by_side
@@ -72,7 +72,7 @@ class Trainer:
         self._stop_wanted = self._stop_agreed = False
         self.stop_reason = self.grid = None # why training is to end, and the last sample grid
         self.not_recorded = None # why some of what was logged is not in the record
-        self.step_seconds = self.images_per_second = None
+        self.step_seconds = self.images_per_second = self._pool = None
 
         recorded = checkpoint.state.get("environment", {}) if checkpoint else {}
         beside = int(os.environ.get("LOCAL_WORLD_SIZE", self.accelerator.num_processes)) # processes on this machine
@@ -222,18 +222,42 @@ def draw_batch(self:Trainer,
                step: int | None = None, # counted from 0; None for the next one
 ) -> Batch:
     "The `Batch` of step `step` for this process: a pure function of the configuration, the images and `step`."
-    config, images, device = self.config, self.images, self.accelerator.device
+    config, images = self.config, self.images
     step = self.step if step is None else step
     share = config.batch_size // self.accelerator.num_processes
     start = share * self.accelerator.process_index
-    ids = batch_indices(len(images), config.batch_size, config.seed, step)[start:start + share]
-    if device.type == "cuda": ids = ids.pin_memory().to(device, non_blocking=True) # the GPU need not wait
-    else: ids = ids.to(device)
-    shape = (config.batch_size, *images.images.shape[1:])
-    drawn = draw_batch_noise(config.seed, step, shape, len(self.scheduler), config.class_dropout_prob, device,
-                             config.timestep_sampling, config.timestep_shift).part(start, start + share)
+    ids, drawn = self._batch_ids(step)[start:start + share], self._batch_noise(step)
+    noise = self._coupled_noise(step) if config.coupled_batches else drawn.noise
+    drawn = replace(drawn, noise=noise).part(start, start + share)
     labels = drop_labels(images.labels[ids], drawn.drop, images.num_classes)
     return Batch(ids, normalize(images.images[ids]), labels, drawn.noise, drawn.timesteps)
+
+@patch
+def _batch_ids(self:Trainer, step):
+    "int64 `(B,)` on the device: the images of a step, over all processes."
+    ids = batch_indices(len(self.images), self.config.batch_size, self.config.seed, step)
+    if self.accelerator.device.type == "cuda": ids = ids.pin_memory() # the GPU need not wait
+    return ids.to(self.accelerator.device, non_blocking=True)
+
+@patch
+def _batch_noise(self:Trainer, step):
+    "The `BatchNoise` of a step, over all processes."
+    config = self.config
+    shape = (config.batch_size, *self.images.images.shape[1:])
+    return draw_batch_noise(config.seed, step, shape, len(self.scheduler), config.class_dropout_prob,
+                            self.accelerator.device, config.timestep_sampling, config.timestep_shift)
+
+@patch
+def _coupled_noise(self:Trainer, step):
+    "The noise of a step, coupled with the images of all steps of its pool, which are the same whoever asks."
+    pool, place = divmod(step, self.config.coupled_batches)
+    if self._pool is None or self._pool[0] != pool:
+        steps = range(pool * self.config.coupled_batches, (pool + 1) * self.config.coupled_batches)
+        ids = torch.cat([self._batch_ids(k) for k in steps])
+        noise = torch.cat([self._batch_noise(k).noise for k in steps])
+        coupled = couple_noise(normalize(self.images.images[ids]), self.images.labels[ids], noise)
+        self._pool = pool, coupled.split(self.config.batch_size)
+    return self._pool[1][place]
 
 # %% ../../nbs/train/04_trainer.ipynb #6bf7be63
 @patch

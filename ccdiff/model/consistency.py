@@ -160,7 +160,8 @@ class ConsistencyObjective(Objective):
                  guidance_interval: tuple = (0.2, 0.8), # guide the teacher between these times only
                  pieces: int = 4,           # how many pieces time is cut into, at least 2: the steps of a sampler
                  bounded: bool = True,      # do not count errors beyond black and white
-                 critic_from: float | None = 0.3): # share of the training after which only the critic counts; or None
+                 critic_from: float | None = 0.3, # share of the training after which only the critic counts; or None
+                 sampler: str = "euler_a"): # that fits: euler_a, or euler where noise is coupled with the images
         if prediction_type_of(scheduler) != "flow_prediction":
             raise CcdiffError(f"a network that predicts {prediction_type_of(scheduler)!r} cannot be distilled; "
                               "train one with prediction_type='flow_prediction', as the preset fast does.")
@@ -170,7 +171,7 @@ class ConsistencyObjective(Objective):
         if guidance != 1 and not teacher.config.null_class:
             raise CcdiffError(f"teacher_guidance={guidance} needs a teacher that was also trained without labels "
                               "(class_dropout_prob above 0); use 1.")
-        super().__init__(build_scheduler("euler_a", scheduler.config, "flow_prediction"), bounded=bounded)
+        super().__init__(build_scheduler(sampler, scheduler.config, "flow_prediction"), bounded=bounded)
         config = teacher.config
         self.teacher = copy.deepcopy(teacher).eval().requires_grad_(False)
         self.guidance, self.guidance_interval, self.critic_from = guidance, guidance_interval, critic_from

@@ -103,7 +103,7 @@ def make_objective(
         raise CcdiffError(f"run {parent['run_id']!r} predicts {teacher.prediction_type!r} and cannot be distilled; "
                           "train one with prediction_type='flow_prediction', as the preset fast does.")
     return ConsistencyObjective(scheduler, teacher.unet, config.teacher_guidance, bounded=config.bounded_loss,
-                                critic_from=config.critic_from)
+                                critic_from=config.critic_from, sampler="euler" if config.coupled_batches else "euler_a")
 
 # %% ../../nbs/train/01_setup.ipynb #a7ed51f5
 _one_at_a_time = threading.Lock()

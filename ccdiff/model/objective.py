@@ -237,14 +237,15 @@ def couple_noise(
     x0: torch.Tensor,     # clean images, (N, C, H, W)
     labels: torch.Tensor, # int64 (N,): their classes
     noise: torch.Tensor,  # standard normal, (N, C, H, W)
+    most: int = 1000,     # images of a class that share their noise; the time grows as its square
 ) -> torch.Tensor:
     """`noise` `(N, C, H, W)` in another order, so that within each class it lies near the images.
 
     The sum of squared distances is the least there is: minibatch optimal transport (Pooladian et al. 2023)."""
     coupled = torch.empty_like(noise)
     for label in labels.unique():
-        members = (labels == label).nonzero().flatten()
-        products = x0[members].flatten(1) @ noise[members].flatten(1).T # the larger, the nearer
-        _, order = linear_sum_assignment(products.cpu().numpy(), maximize=True)
-        coupled[members] = noise[members[torch.as_tensor(order, device=members.device)]]
+        for members in (labels == label).nonzero().flatten().split(most):
+            products = x0[members].flatten(1) @ noise[members].flatten(1).T # the larger, the nearer
+            _, order = linear_sum_assignment(products.cpu().numpy(), maximize=True)
+            coupled[members] = noise[members[torch.as_tensor(order, device=members.device)]]
     return coupled

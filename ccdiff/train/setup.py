@@ -102,8 +102,9 @@ def make_objective(
     if teacher.prediction_type != config.prediction_type:
         raise CcdiffError(f"run {parent['run_id']!r} predicts {teacher.prediction_type!r} and cannot be distilled; "
                           "train one with prediction_type='flow_prediction', as the preset fast does.")
+    straighter = {"pieces": 2, "sampler": "euler"} if config.coupled_batches else {}
     return ConsistencyObjective(scheduler, teacher.unet, config.teacher_guidance, bounded=config.bounded_loss,
-                                critic_from=config.critic_from, sampler="euler" if config.coupled_batches else "euler_a")
+                                critic_from=config.critic_from, **straighter)
 
 # %% ../../nbs/train/01_setup.ipynb #a7ed51f5
 _one_at_a_time = threading.Lock()

@@ -78,7 +78,7 @@ EPILOG = """presets (--preset NAME --help shows all that one sets, --describe-pr
   fast      the default: a small network, flow prediction, Muon; 3,900 steps of 64 images of MNIST
   quick     fast for a first look: 900 steps of 32 of the bundled digits, nothing is downloaded; ends with a score
   gpu       fast for a GPU: a wider network in bf16, 2,000 steps of 256 images
-  turbo     with --neptune-mode fork: distils a run that predicts the flow to one to four evaluations; 1,100 steps
+  turbo     with --neptune-mode fork: distils a run that predicts the flow to one or two evaluations; 1,100 steps
   classic   the original recipe: noise prediction, Adam, 10 epochs
 
 exit codes: 0 done, or stopped where you said so; 1 error while training, or a record that could not be written; 2 wrong

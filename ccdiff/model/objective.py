@@ -241,7 +241,9 @@ def couple_noise(
 ) -> torch.Tensor:
     """`noise` `(N, C, H, W)` in another order, so that within each class it lies near the images.
 
-    The sum of squared distances is the least there is: minibatch optimal transport (Pooladian et al. 2023)."""
+    The sum of squared distances is the least there is: minibatch optimal transport (Pooladian et al. 2023).
+    Raises `CcdiffError` for `most` below 1."""
+    check_int("most", most, 1)
     coupled = torch.empty_like(noise)
     for label in labels.unique():
         for members in (labels == label).nonzero().flatten().split(most):

@@ -163,7 +163,7 @@ class TrainConfig:
     flow_shift: Positive = 1.0        # with flow_prediction: above 1, sampling takes more of its steps at high noise
     timestep_sampling: Literal["uniform", "stratified", "logit_normal"] = "uniform" # how training timesteps are drawn
     timestep_shift: Positive = 1.0    # above 1, train more at high noise
-    coupled_batches: CountOrZero = 0  # pair noise and images within each class, over N batches at a time; 0 for blindly
+    coupled_batches: CountOrZero = 0  # pair noise with near images of its class, over N batches at a time; 0: do not
     bounded_loss: bool = False        # ignore errors beyond black or white, which sampling clips anyway
     snr_gamma: Positive | None = None # cap of min-SNR loss weights, usually 5; default: all timesteps count alike
     class_dropout_prob: Probability = 0.0 # share of labels hidden in training; above 0 the network can be guided

@@ -10,6 +10,7 @@ __all__ = ['SOURCE', 'EPILOG', 'parse_labels', 'parse_interval', 'find_sampler',
 import argparse
 import re
 import sys
+import warnings
 from pathlib import Path
 
 from .shell import Parser
@@ -64,8 +65,13 @@ def find_sampler(
 
     checkpoint = resolve_checkpoint(args.source)
     pipeline = load_pipeline(checkpoint, process_device(state, args.device))
-    if args.scheduler is not None: pipeline.use_scheduler(args.scheduler)
     names, config = pipeline.config.id2label, saved_config(checkpoint)
+    if args.scheduler is not None:
+        pipeline.use_scheduler(args.scheduler)
+        solver = pipeline.scheduler.config.get("algorithm_type", "")
+        if config.get("coupled_batches") and solver.startswith("sde"):
+            warnings.warn(f"--scheduler {args.scheduler} adds fresh noise at every step, and this network was trained "
+                          "with coupled noise: unipc, dpm++ and euler suit it better.", stacklevel=2)
     labels = list(names) if args.labels is None else parse_labels(args.labels, names)
     given = {name: getattr(args, name) for name in RECIPE if getattr(args, name) is not None}
     return pipeline, labels, sampling_recipe(config) | given, checkpoint, config
@@ -142,7 +148,7 @@ picture is written.
 examples:
   ccdiff-sample --from mnist --labels 0-9 --out digits.png    # a network that comes with ccdiff
   ccdiff-sample --from latest                                 # the newest run's newest checkpoint, all classes
-  ccdiff-sample --from RUN@500 --labels 0-9 --per-class 8 --num-inference-steps 20 --scheduler euler_a --out grid.png
+  ccdiff-sample --from RUN@500 --labels 0-9 --per-class 8 --num-inference-steps 20 --scheduler dpm++ --out grid.png
   ccdiff-sample --from path/to/pipeline --labels cat,dog --seed 7
   ccdiff-sample --from RUN --num-images 50000 --out samples   # a folder; after a kill the same command goes on
   torchrun --nproc-per-node 8 -m ccdiff.commands.sample --from RUN --num-images 50000 --out samples""" # ends the help

@@ -10,7 +10,6 @@ __all__ = ['SOURCE', 'EPILOG', 'parse_labels', 'parse_interval', 'find_sampler',
 import argparse
 import re
 import sys
-import warnings
 from pathlib import Path
 
 from .shell import Parser
@@ -66,12 +65,7 @@ def find_sampler(
     checkpoint = resolve_checkpoint(args.source)
     pipeline = load_pipeline(checkpoint, process_device(state, args.device))
     names, config = pipeline.config.id2label, saved_config(checkpoint)
-    if args.scheduler is not None:
-        pipeline.use_scheduler(args.scheduler)
-        solver = pipeline.scheduler.config.get("algorithm_type", "")
-        if config.get("coupled_batches") and solver.startswith("sde"):
-            warnings.warn(f"--scheduler {args.scheduler} adds fresh noise at every step, and this network was trained "
-                          "with coupled noise: unipc, dpm++ and euler suit it better.", stacklevel=2)
+    if args.scheduler is not None: pipeline.use_scheduler(args.scheduler)
     labels = list(names) if args.labels is None else parse_labels(args.labels, names)
     given = {name: getattr(args, name) for name in RECIPE if getattr(args, name) is not None}
     return pipeline, labels, sampling_recipe(config) | given, checkpoint, config

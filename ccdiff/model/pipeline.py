@@ -7,6 +7,7 @@ __all__ = ['ClassConditionedPipeline', 'image_generators', 'ClassConditionedPipe
 
 # %% ../../nbs/model/03_pipeline.ipynb #a1f7f576
 import threading
+import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -464,9 +465,14 @@ def use_scheduler(
     name: str,   # a key of SCHEDULERS such as "dpm++" or "ddim", or of FLOW_SCHEDULERS if the network predicts the flow
     **overrides, # settings of that scheduler to change
 ) -> ClassConditionedPipeline:
-    "Sample with another scheduler from now on; returns the pipeline. `CcdiffError` for one that does not suit it."
+    """Sample with another scheduler from now on; returns the pipeline. `CcdiffError` for one that does not suit it.
+
+    Warns of one that adds fresh noise at every step, if the network was trained with coupled noise."""
     check_scheduler(self.scheduler, self.prediction_type)
     self.scheduler = build_scheduler(name, self.scheduler.config, self.prediction_type, **overrides)
+    if self.unet.config.get("coupled_noise") and self.scheduler.config.get("algorithm_type", "").startswith("sde"):
+        warnings.warn(f"the scheduler {name!r} adds fresh noise at every step, and this network was trained with noise "
+                      "coupled with the images: 'unipc', 'dpm++' and 'euler' suit it better.", stacklevel=2)
     return self
 
 # %% ../../nbs/model/03_pipeline.ipynb #e51359c6

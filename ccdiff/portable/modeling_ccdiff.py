@@ -28,6 +28,7 @@ class ClassConditionedUnet(ModelMixin, ConfigMixin):
         conditioning="concat",
         null_class=False,
         patch_size=1,
+        coupled_noise=False,
     ):
         super().__init__()
         concat = conditioning == "concat"

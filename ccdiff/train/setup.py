@@ -79,6 +79,7 @@ def build_unet(
             attention_head_dim=math.gcd(8, common),
             null_class=config.class_dropout_prob > 0,
             patch_size=config.patch_size,
+            coupled_noise=config.coupled_batches > 0,
             **blocks)
 
 # %% ../../nbs/train/01_setup.ipynb #e85dc641

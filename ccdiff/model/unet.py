@@ -88,7 +88,7 @@ class ClassConditionedUnet(ModelMixin, AttentionMixin, ConfigMixin):
         conditioning: str = "concat", # "concat": input channels; "time": added to the time embedding; "scale_shift"
         null_class: bool = False,     # one more label, num_classes, that means "no class", for guidance
         patch_size: int = 1,          # patches of this many pixels square are folded into channels (pixel_unshuffle)
-        coupled_noise: bool = False,  # only said: it was trained with couple_noise, which not every sampler suits
+        coupled_noise: bool = False,  # a note for use_scheduler: it was trained with the noise of couple_noise
     ):
         super().__init__()
         _check_architecture(self.config)

@@ -12,6 +12,7 @@ import html
 import threading
 import time
 import traceback
+import warnings
 from pathlib import Path
 
 import anywidget
@@ -526,7 +527,8 @@ def _solvers(pipeline):
     "`[(menu entry, name)]`: the scheduler the pipeline came with, under an empty name, then all that suit its network."
     found = [(f"as saved ({type(pipeline.scheduler).__name__.removesuffix('Scheduler')})", "")]
     for name in schedulers_for(pipeline.prediction_type):
-        with contextlib.suppress(CcdiffError):
+        with contextlib.suppress(CcdiffError, UserWarning), warnings.catch_warnings():
+            warnings.filterwarnings("error", message="the scheduler .* adds fresh noise") # it does not suit either
             type(pipeline)(**pipeline.components).use_scheduler(name)
             found.append((name, name))
     return found

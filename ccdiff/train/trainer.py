@@ -152,9 +152,10 @@ def _start_network(self:Trainer, unet, checkpoint):
     if checkpoint is None: return fresh
     # version 0.1 had options for these three; what it was trained with is kept
     derived = ("norm_num_groups", "attention_head_dim", "class_emb_size") if unet is None else ()
-    self._check_same_network(fresh, checkpoint.pipeline.unet, derived)
+    self._check_same_network(fresh, checkpoint.pipeline.unet, ("coupled_noise", *derived))
     network = checkpoint.pipeline.unet.train() if unet is None else unet
     network.load_state_dict(checkpoint.model)
+    if unet is None: network.register_to_config(coupled_noise=fresh.config.coupled_noise) # a note, which a fork may change
     if checkpoint.state.get("channels_last") and unet is None: network.to(memory_format=torch.channels_last)
     return network
 

@@ -155,7 +155,7 @@ def _start_network(self:Trainer, unet, checkpoint):
     self._check_same_network(fresh, checkpoint.pipeline.unet, ("coupled_noise", *derived))
     network = checkpoint.pipeline.unet.train() if unet is None else unet
     network.load_state_dict(checkpoint.model)
-    if unet is None: network.register_to_config(coupled_noise=fresh.config.coupled_noise) # a note, which a fork may change
+    if unet is None: network.register_to_config(coupled_noise=fresh.config.coupled_noise) # a fork may change it
     if checkpoint.state.get("channels_last") and unet is None: network.to(memory_format=torch.channels_last)
     return network
 
